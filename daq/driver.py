@@ -1,0 +1,240 @@
+"""The driver interface: plain blocking code that a scientist can write.
+
+A driver turns one instrument's dialect into the verbs below. It owns no thread, no clock and no
+policy: the control loop calls it, one exchange at a time, on the thread that owns the line.
+docs/add-a-driver.md is the guide.
+"""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from daq.bus.line import Exchange, Line, LineSettings
+from daq.errors import InputError
+from daq.model import (
+    EVERYWHERE,
+    Identity,
+    MeasurementState,
+    Protection,
+    Reading,
+    Setpoint,
+    Span,
+    Spectrum,
+    SpectrumPoint,
+)
+
+ENTRY_POINT_GROUP = "daq.drivers"
+
+
+class DriverOptions(BaseModel):
+    """Base of a driver's own options (`options:` of an instrument in a lab file)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What one channel can do; asked from the instrument where it tells.
+
+    Attributes:
+        temperature_degC: for chambers: programmable temperatures.
+        frequency_Hz: for potentiostats: (lowest, highest) of a sweep.
+    """
+
+    voltage_V: Span = EVERYWHERE
+    current_A: Span = EVERYWHERE
+    temperature_degC: Span = EVERYWHERE
+    frequency_Hz: Span = EVERYWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """Which of its own protections an instrument has (`daq doctor` lists what is missing)."""
+
+    overvoltage: bool = False
+    undervoltage: bool = False
+    overcurrent: bool = False
+    watchdog: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A running sweep: where it stands and the points that arrived since the last poll."""
+
+    state: MeasurementState
+    points: Sequence[SpectrumPoint] = ()
+    message: str = ""
+
+
+LineT = TypeVar("LineT", bound=Line)
+
+
+class Driver(ABC, Generic[LineT]):
+    """One instrument. Subclass `Cycler`, `Chamber`, `Potentiostat` or `Logger`.
+
+    Every method may raise any `InstrumentError`; after `NoReply`, `BadReply` and `LinkDown` the
+    caller closes the line, opens it again, and calls `identify` and `setup`.
+
+    Attributes:
+        settings: defaults of the line; a lab file may override timeout and baud rate.
+        Options: the driver's own options, validated before anything is opened.
+        channels: the channel numbers that this instrument has; may be narrowed by `setup`.
+    """
+
+    settings: ClassVar[LineSettings] = LineSettings()
+    Options: ClassVar[type[DriverOptions]] = DriverOptions
+
+    def __init__(self, line: LineT, options: Any = None) -> None:
+        self.line = line
+        self.options = options if options is not None else self.Options()
+        self.channels: Sequence[int] = (1,)
+
+    @abstractmethod
+    def identify(self) -> Identity:
+        """Ask who is there. Called first after every open; must not change any state.
+
+        Raises:
+            BadReply: something answers, but not an instrument of this family.
+        """
+
+    def setup(self) -> None:
+        """Bring the instrument to a known state after `identify`. Never energises.
+
+        Ranges, units, error queues: yes. It must leave an output that is on as it finds it
+        (the loop decides), unless the dialect forces it OFF.
+        """
+        return
+
+    @abstractmethod
+    def read(self) -> Mapping[int, Reading]:
+        """Read all channels in as few exchanges as the dialect allows (best: one)."""
+
+    def range(self, channel: int) -> Range:
+        """What the channel can do. Called after `setup`; may ask the instrument."""
+        return Range()
+
+    @abstractmethod
+    def off(self, channel: int) -> None:
+        """Make the channel safe, and verify it by reading back.
+
+        A cycler opens its output, a potentiostat its cell, a chamber stops conditioning. Safe to
+        call at any time, any number of times, in any state. Never energises.
+
+        Raises:
+            ReadbackMismatch: it is still on.
+        """
+
+    def off_exchanges(self, channel: int) -> tuple[Exchange, ...]:
+        """`off` as raw bytes, for the sentinel; () where bytes alone cannot do it.
+
+        Called after `setup`, on the bus thread; must not talk to the instrument.
+        """
+        return ()
+
+
+class Cycler(Driver[LineT]):
+    """A channel that charges and discharges a cell.
+
+    Attributes:
+        layers: the instrument's own protections that `protect` sets.
+        settle_s: time after `on` or `apply` before a current reading is settled.
+    """
+
+    layers: ClassVar[Layers] = Layers()
+    settle_s: ClassVar[float] = 0.2
+
+    @abstractmethod
+    def protect(self, channel: int, protection: Protection) -> None:
+        """Write the instrument's own limits and watchdog, and read each of them back.
+
+        Levels beyond what the instrument can be set to are set to its nearest tighter level.
+
+        Raises:
+            ReadbackMismatch: a limit did not take.
+        """
+
+    @abstractmethod
+    def apply(self, channel: int, setpoint: Setpoint) -> None:
+        """Write a setpoint and read it back. Does not switch the output.
+
+        Raises:
+            ReadbackMismatch: it did not take.
+            InstrumentRefused: outside the instrument's range.
+        """
+
+    @abstractmethod
+    def on(self, channel: int) -> None:
+        """Energise. Only after `protect` and `apply`. Verifies that the output is on."""
+
+    @abstractmethod
+    def clear(self, channel: int) -> None:
+        """Clear a latched protection. Must send OFF and verify it first, and end OFF."""
+
+
+class Chamber(Driver[LineT]):
+    """A thermal chamber; channel 1 is its chamber."""
+
+    @abstractmethod
+    def set_temperature(self, degC: float) -> None:
+        """Write the setpoint, start conditioning, and read both back."""
+
+
+class Potentiostat(Driver[LineT]):
+    """An instrument that measures impedance spectra; started, polled, aborted, never awaited."""
+
+    @abstractmethod
+    def start(self, channel: int, spectrum: Spectrum) -> None:
+        """Start a sweep. Returns at once."""
+
+    @abstractmethod
+    def poll(self) -> Progress:
+        """The points that arrived since the last poll. Never waits for the next one."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """End a running sweep and open the cell; does nothing when none runs."""
+
+
+class Logger(Driver[LineT]):
+    """An instrument that only measures (thermocouples, voltages)."""
+
+    def off(self, channel: int) -> None:
+        """Nothing to make safe."""
+        return
+
+
+AnyDriver = Driver[Any]
+
+
+def installed() -> dict[str, str]:
+    """Name and `module:Class` of every driver that the entry-point group announces."""
+    return {point.name: point.value for point in sorted(entry_points(group=ENTRY_POINT_GROUP))}
+
+
+def find_driver(name: str) -> type[AnyDriver]:
+    """The driver class for the name in a lab file: an entry point or `module:Class`.
+
+    Raises:
+        InputError: no such driver, or it cannot be imported; names the known ones.
+    """
+    target = name if ":" in name else installed().get(name)
+    if target is None:
+        raise InputError(
+            f"no driver is called {name!r}",
+            remedy=f"installed: {', '.join(installed()) or 'none'}; or give module:Class",
+        )
+    module, _, attribute = target.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"driver {name!r} cannot be loaded: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Driver)):
+        raise InputError(f"{target} is not a Driver")
+    return found

@@ -16,7 +16,7 @@ import math
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -303,7 +303,7 @@ class JournalReader:
         return (first or after + 1) + limit - 1
 
     @contextmanager
-    def _snapshot(self) -> Iterator[None]:
+    def _snapshot(self) -> Generator[None]:
         # Both tables as of one commit; otherwise an event could show up before a record that
         # precedes it, and a cursor would pass that record by.
         self._database.execute("BEGIN")

@@ -17,7 +17,11 @@ Span = tuple[float, float]
 """A closed range (low, high)."""
 
 EVERYWHERE: Span = (-inf, inf)
-NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def nothing() -> Mapping[str, Any]:
+    """An empty mapping that nobody can write to."""
+    return MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +301,7 @@ class Event:
     station: str = ""
     run: str = ""
     test_time_s: float = nan
-    data: Mapping[str, Any] = field(default=NOTHING)
+    data: Mapping[str, Any] = field(default_factory=nothing)
     seq: int = 0
 
 
@@ -313,7 +317,7 @@ class Cell:
     chemistry: str = ""
     batch: str = ""
     limits: Limits = Limits()
-    metadata: Mapping[str, Any] = field(default=NOTHING)
+    metadata: Mapping[str, Any] = field(default_factory=nothing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,7 +351,7 @@ class Command:
     station: str = ""
     issued_utc_s: float = nan
     expires_utc_s: float = inf
-    arguments: Mapping[str, Any] = field(default=NOTHING)
+    arguments: Mapping[str, Any] = field(default_factory=nothing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,4 +361,4 @@ class Reply:
     id: str
     state: str
     reason: str = ""
-    data: Mapping[str, Any] = field(default=NOTHING)
+    data: Mapping[str, Any] = field(default_factory=nothing)

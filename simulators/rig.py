@@ -1,0 +1,188 @@
+"""Cells with the leads of instruments on them.
+
+Several instruments may be wired to one cell (a cycler and a potentiostat). Each channel holds a
+`Position` of its own; the cell, its voltage and its ledger are shared. One of them drives at a
+time: the last to call `drive`. `open` by one that does not drive changes nothing, as opening a
+relay that carries no current would not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from simulators.cell import Cell
+from simulators.chamber import ChamberModel
+from simulators.clock import Clock
+from simulators.ledger import Edge, Ledger
+
+__all__ = ["ChamberModel", "Position", "Regulation"]
+
+Regulation = Literal["cv", "cc+", "cc-", "off"]
+
+_FIRST_STEP_S = 0.05  # after a switching; doubled until the cell's own limit is reached
+_CROSSING_S = 0.5  # a change of regulation mode is located to this
+
+
+@dataclass(frozen=True, slots=True)
+class _Demand:
+    """A two-quadrant source: a voltage, within a current each way."""
+
+    voltage_V: float
+    charge_A: float
+    discharge_A: float
+
+    def current_A(self, cell: Cell, seconds: float) -> float:
+        wanted = cell.current_for(self.voltage_V, seconds)
+        return max(-self.discharge_A, min(self.charge_A, wanted))
+
+    def mode(self, current_A: float) -> Regulation:
+        if current_A >= self.charge_A:
+            return "cc+"
+        return "cc-" if current_A <= -self.discharge_A else "cv"
+
+
+class _Circuit:
+    """One cell, the clock that moves it, and the one source that drives it."""
+
+    def __init__(self, cell: Cell, clock: Clock, chamber: ChamberModel | None) -> None:
+        self.cell = cell
+        self.clock = clock
+        self.chamber = chamber
+        self.ledger = Ledger()
+        self.driver: Position | None = None
+        self.current_A = 0.0
+        self.mode: Regulation = "off"
+        self._demand: _Demand | None = None
+        self._at = clock.now()
+        self._next_step_s = _FIRST_STEP_S
+
+    def advance(self) -> None:
+        now = self.clock.now()
+        if now <= self._at:
+            return
+        if self.chamber is not None:
+            self.chamber.advance()
+            self.cell.ambient_degC = self.chamber.temperature_degC
+        while self._at < now:
+            self._step(now)
+
+    def _step(self, now: float) -> None:
+        """Let the longest stretch pass over which one constant current is a good answer."""
+        left = now - self._at
+        if self._demand is None:
+            seconds, current_A, mode = min(left, self.cell.longest_rest_s), 0.0, "off"
+        else:
+            seconds, current_A, mode = self._regulate(self._demand, left)
+        piece = self.cell.step(seconds, current_A)
+        self._at = now if seconds >= left else self._at + seconds
+        self.current_A, self.mode = current_A, mode
+        real_s = self.clock.real() - (now - self._at) / self.clock.factor
+        self.ledger.book(piece, real_s, self._at, self.clock.factor)
+
+    def _regulate(self, demand: _Demand, left: float) -> tuple[float, float, Regulation]:
+        seconds = min(left, self._next_step_s, self.cell.longest_step_s(self.current_A))
+        while True:
+            current_A = demand.current_A(self.cell, seconds)
+            mode = demand.mode(current_A)
+            if mode == self.mode or seconds <= _CROSSING_S:
+                break
+            seconds /= 2.0
+        self._next_step_s = 2.0 * seconds
+        return seconds, current_A, mode
+
+    def drive(self, by: Position, demand: _Demand) -> None:
+        self.advance()
+        if self.driver is not by:
+            self._edge(on=True, by=by.owner)
+        elif demand == self._demand:
+            return
+        self.driver, self._demand = by, demand
+        self._next_step_s = _FIRST_STEP_S
+        self.current_A = demand.current_A(self.cell, 0.0)
+        self.mode = demand.mode(self.current_A)
+
+    def open(self, by: Position) -> None:
+        self.advance()
+        if self.driver is not by:
+            return
+        self._edge(on=False, by=by.owner)
+        self.driver = self._demand = None
+        self.current_A, self.mode = 0.0, "off"
+
+    def _edge(self, *, on: bool, by: str) -> None:
+        self.ledger.edges.append(Edge(self.clock.real(), self.clock.now(), on, by))
+
+
+class Position:
+    """The leads of one instrument channel on one cell.
+
+    Args:
+        cell: The cell under test.
+        clock: The bench's clock.
+        chamber: What the cell stands in; without one it stays at its own ambient.
+        owner: Who holds these leads, for the ledger's edges.
+    """
+
+    def __init__(
+        self, cell: Cell, clock: Clock, chamber: ChamberModel | None = None, owner: str = ""
+    ) -> None:
+        self.owner = owner
+        self._circuit = _Circuit(cell, clock, chamber)
+
+    def lead(self, owner: str) -> Position:
+        """Another pair of leads on the same cell."""
+        other = Position.__new__(Position)
+        other.owner = owner
+        other._circuit = self._circuit
+        return other
+
+    def enclose(self, chamber: ChamberModel) -> None:
+        """Put the cell into a chamber."""
+        self._circuit.chamber = chamber
+
+    def advance(self) -> None:
+        """Bring the physics up to the clock; call before reading anything below."""
+        self._circuit.advance()
+
+    @property
+    def voltage_V(self) -> float:
+        """True voltage at the cell's terminals, in volts."""
+        return self._circuit.cell.voltage_V(self._circuit.current_A)
+
+    @property
+    def current_A(self) -> float:
+        """True current through these leads in amperes, charge positive."""
+        return self._circuit.current_A if self._circuit.driver is self else 0.0
+
+    @property
+    def temperature_degC(self) -> float:
+        """Temperature of the cell (lumped: core and surface are one)."""
+        return self._circuit.cell.temperature_degC
+
+    @property
+    def open_circuit_V(self) -> float:
+        """Equilibrium voltage at the present state of charge."""
+        return self._circuit.cell.open_circuit_V
+
+    @property
+    def regulation(self) -> Regulation:
+        """What these leads do: hold the voltage, a current limit either way, or nothing."""
+        return self._circuit.mode if self._circuit.driver is self else "off"
+
+    @property
+    def ledger(self) -> Ledger:
+        """The book of this cell."""
+        return self._circuit.ledger
+
+    def drive(self, voltage_V: float, charge_A: float, discharge_A: float) -> None:
+        """Regulate towards a voltage within a current (amount, not sign) each way."""
+        self._circuit.drive(self, _Demand(voltage_V, abs(charge_A), abs(discharge_A)))
+
+    def open(self) -> None:
+        """Open the relay of these leads."""
+        self._circuit.open(self)
+
+    def impedance(self, frequency_Hz: float) -> complex:
+        """Small-signal impedance in ohm, from the parameters of the time-domain model."""
+        return self._circuit.cell.impedance(frequency_Hz)

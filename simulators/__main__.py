@@ -1,0 +1,68 @@
+"""`python -m simulators BENCH.yaml`: serve a bench until told to stop.
+
+Prints one line of JSON per address, then `{"ready": true}`. Exit code 2 and one line on stderr if
+the file is wrong; 0 after SIGINT, SIGTERM or a "quit" on the control socket.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from simulators import bench_file
+from simulators.bench import Bench
+from simulators.bench_file import BenchError
+from simulators.control import Control
+
+
+def main() -> int:
+    """Run the command; return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m simulators", description="Simulated lab bench")
+    parser.add_argument("bench", type=Path, help="bench file (YAML)")
+    parser.add_argument("--ledger", type=Path, help="write all ledgers here (JSON) at the end")
+    arguments = parser.parse_args()
+    try:
+        asyncio.run(_serve(bench_file.read(arguments.bench), arguments.ledger))
+    except BenchError as problem:
+        print(f"{arguments.bench}: {problem}", file=sys.stderr)
+        return 2
+    return 0
+
+
+async def _serve(config: dict[str, Any], ledger: Path | None) -> None:
+    stopped = asyncio.Event()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(signum, stopped.set)
+    bench = Bench(config)
+    control = Control(bench, stopped.set)
+    await bench.open()
+    try:
+        await _announce(bench, control, config)
+        gc.freeze()  # what stands now stays; collections need not walk it
+        await stopped.wait()
+    finally:
+        control.close()
+        bench.close()
+        if ledger is not None:
+            ledger.write_text(json.dumps(bench.ledgers(), indent=1) + "\n", encoding="utf-8")
+
+
+async def _announce(bench: Bench, control: Control, config: dict[str, Any]) -> None:
+    lines: list[dict[str, Any]] = [
+        {"instrument": name, "address": port.address} for name, port in bench.ports.items()
+    ]
+    if "control" in config:
+        address = bench_file.address("control", config["control"])
+        lines.append({"control": await control.open(address)})
+    lines.append({"ready": True})
+    print("\n".join(json.dumps(line) for line in lines), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,328 @@
+"""Real sockets and real ptys in front of simulated instruments."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+import tty
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, cast
+
+from simulators.clock import Clock
+from simulators.faults import Faults, Hangup
+from simulators.wire import Out, Session
+
+_RST_ON_CLOSE = struct.pack("ii", 1, 0)
+_MOST_WAITING_BYTES = 1 << 20  # a serial port that nobody reads forgets beyond this
+
+
+class Box:
+    """What a port needs of an instrument, whichever language that speaks.
+
+    Args:
+        name: As in the bench file.
+        open_session: Opens a connection.
+        advance: Brings the instrument up to now.
+        max_connections: Served at a time.
+        waits: Whether a further connection is held until one is free, instead of closed.
+        faults: Of this instrument.
+        clock: The bench's.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        open_session: Callable[[], Session],
+        advance: Callable[[], None],
+        max_connections: int,
+        waits: bool,
+        faults: Faults,
+        clock: Clock,
+    ) -> None:
+        self.name = name
+        self.open_session = open_session
+        self.advance = advance
+        self.max_connections = max_connections
+        self.waits = waits
+        self.faults = faults
+        self.clock = clock
+
+
+class Line:
+    """One connection: a session on one side, a byte sink on the other, answers in order between."""
+
+    def __init__(self, box: Box, write: Callable[[bytes], None]) -> None:
+        self._box = box
+        self._write = write
+        self._session = box.open_session()
+        self._queue: deque[tuple[float, bytes]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def receive(self, data: bytes) -> None:
+        """Give bytes of the peer to the instrument."""
+        if not self._box.faults.hears():
+            return
+        self._box.advance()
+        self._send(self._session.feed(data))
+
+    def tick(self) -> None:
+        """Send what the session has become ready to say."""
+        self._send(self._session.tick())
+
+    def close(self) -> None:
+        """End the session; what it still had to say is lost."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._queue.clear()
+        self._session.close()
+
+    def _send(self, outs: Iterable[Out]) -> None:
+        if not outs:
+            return
+        for out in self._box.faults.shape(outs):
+            if out.delay_s <= 0.0 and not self._queue:
+                self._write(out.data)
+            else:
+                self._enqueue(out)
+
+    def _enqueue(self, out: Out) -> None:
+        due = self._box.clock.real() + out.delay_s
+        if self._queue:
+            due = max(due, self._queue[-1][0])
+        self._queue.append((due, out.data))
+        if self._timer is None:
+            self._arm()
+
+    def _arm(self) -> None:
+        wait_s = max(0.0, self._queue[0][0] - self._box.clock.real())
+        self._timer = asyncio.get_running_loop().call_later(wait_s, self._flush)
+
+    def _flush(self) -> None:
+        self._timer = None
+        now = self._box.clock.real()
+        while self._queue and self._queue[0][0] <= now:
+            self._write(self._queue.popleft()[1])
+        if self._queue:
+            self._arm()
+
+
+class TcpPort:
+    """A listening socket of one instrument.
+
+    Args:
+        box: The instrument.
+        host: Address to listen on.
+        port: 0 for any free one.
+        scheme: How the address is printed.
+    """
+
+    def __init__(self, box: Box, host: str, port: int, scheme: str = "tcp") -> None:
+        self.box = box
+        self.host = host
+        self.port = port
+        self._scheme = scheme
+        self._server: asyncio.Server | None = None
+        self._connections: list[_Connection] = []
+        self._listening: asyncio.Task[None] | None = None
+
+    @property
+    def address(self) -> str:
+        """The true address, as a URL."""
+        return f"{self._scheme}://{self.host}:{self.port}"
+
+    async def open(self) -> None:
+        """Start to listen.
+
+        Raises:
+            OSError: The address is taken or not this machine's.
+        """
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: _Connection(self), self.host, self.port, reuse_address=True
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def close(self) -> None:
+        """Stop to listen and end every connection."""
+        self._stop_listening()
+        self._hang_up("close")
+
+    def tick(self) -> None:
+        """Do what faults and sessions ask for since the last beat."""
+        self.box.faults.advance()
+        if hangup := self.box.faults.hangup():
+            self._hang_up(hangup)
+        if self.box.faults.refusing:
+            self._stop_listening()
+        elif self._server is None and self._listening is None:
+            self._listening = asyncio.ensure_future(self._listen_again())
+        self.box.advance()
+        for connection in self._connections:
+            if connection.line is not None:
+                connection.line.tick()
+
+    def _stop_listening(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    async def _listen_again(self) -> None:
+        with contextlib.suppress(OSError):  # someone took the port meanwhile: the next beat retries
+            await self.open()
+        self._listening = None
+
+    def _hang_up(self, how: Hangup) -> None:
+        for connection in list(self._connections):
+            connection.hang_up(how)
+
+    def admit(self, connection: _Connection) -> None:
+        """Serve a new connection, or hold or close it if the instrument has no room."""
+        if len(self._connections) >= self.box.max_connections and not self.box.waits:
+            connection.hang_up("close")
+            return
+        self._connections.append(connection)
+        self._serve_waiting()
+
+    def forget(self, connection: _Connection) -> None:
+        """Make room for the next."""
+        if connection in self._connections:
+            self._connections.remove(connection)
+            self._serve_waiting()
+
+    def _serve_waiting(self) -> None:
+        for connection in self._connections[: self.box.max_connections]:
+            connection.serve()
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, port: TcpPort) -> None:
+        self._port = port
+        self._early = bytearray()
+        self.line: Line | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._port.admit(self)
+
+    def serve(self) -> None:
+        if self.line is None:
+            self.line = Line(self._port.box, self._transport.write)
+            if self._early:
+                self.line.receive(bytes(self._early))
+
+    def data_received(self, data: bytes) -> None:
+        if self.line is not None:
+            self.line.receive(data)
+        else:
+            self._early += data
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.line is not None:
+            self.line.close()
+        self._port.forget(self)
+
+    def hang_up(self, how: Hangup) -> None:
+        if how == "reset":
+            sock: Any = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
+            self._transport.abort()
+        else:
+            self._transport.close()
+
+
+class PtyPort:
+    """A serial port: a pty behind a symlink that keeps its name.
+
+    Args:
+        box: The instrument.
+        link: Where clients find it; replaced if it is a symlink already.
+        scheme: How the address is printed.
+    """
+
+    def __init__(self, box: Box, link: Path, scheme: str = "pty") -> None:
+        self.box = box
+        self.link = link
+        self._scheme = scheme
+        self._master = self._slave = -1
+        self._line: Line | None = None
+        self._unsent = bytearray()
+
+    @property
+    def address(self) -> str:
+        """The symlink, as a URL."""
+        return f"{self._scheme}:{self.link}"
+
+    async def open(self) -> None:
+        """Make the pty and its symlink.
+
+        Raises:
+            OSError: The link cannot be made, or something else is in its place.
+        """
+        self.link.parent.mkdir(parents=True, exist_ok=True)
+        if self.link.is_symlink():
+            self.link.unlink()
+        self._plug_in()
+
+    def _plug_in(self) -> None:
+        # Our own hold on the slave end keeps the master readable while no client has it open.
+        self._master, self._slave = os.openpty()
+        tty.setraw(self._slave)
+        os.set_blocking(self._master, False)
+        self.link.symlink_to(os.ttyname(self._slave))
+        self._line = Line(self.box, self._write)
+        asyncio.get_running_loop().add_reader(self._master, self._read)
+
+    def close(self) -> None:
+        """Remove the symlink and hang up."""
+        if self._line is None:
+            return
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._master)
+        loop.remove_writer(self._master)
+        with contextlib.suppress(FileNotFoundError):
+            self.link.unlink()
+        os.close(self._master)
+        os.close(self._slave)
+        self._line.close()
+        self._line = None
+        self._unsent.clear()
+
+    def tick(self) -> None:
+        """Do what faults and the session ask for since the last beat."""
+        self.box.faults.advance()
+        gone = self.box.faults.hangup() is not None or self.box.faults.refusing
+        if gone:
+            self.close()  # as pulling the plug does; the next beat plugs it in again
+        elif self._line is None:
+            self._plug_in()
+        self.box.advance()
+        if self._line is not None:
+            self._line.tick()
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._master, 65536)
+        except BlockingIOError:
+            return
+        if data and self._line is not None:
+            self._line.receive(data)
+
+    def _write(self, data: bytes) -> None:
+        if len(self._unsent) + len(data) > _MOST_WAITING_BYTES:
+            return
+        self._unsent += data
+        self._drain()
+
+    def _drain(self) -> None:
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(BlockingIOError):
+            del self._unsent[: os.write(self._master, self._unsent)]
+        if self._unsent:
+            loop.add_writer(self._master, self._drain)
+        else:
+            loop.remove_writer(self._master)

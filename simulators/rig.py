@@ -118,24 +118,49 @@ class Position:
     """The leads of one instrument channel on one cell.
 
     Args:
-        cell: The cell under test.
+        cell: The cell under test, or other leads on the same one.
         clock: The bench's clock.
         chamber: What the cell stands in; without one it stays at its own ambient.
         owner: Who holds these leads, for the ledger's edges.
     """
 
     def __init__(
-        self, cell: Cell, clock: Clock, chamber: ChamberModel | None = None, owner: str = ""
+        self,
+        cell: Cell | Position,
+        clock: Clock,
+        chamber: ChamberModel | None = None,
+        owner: str = "",
     ) -> None:
         self.owner = owner
-        self._circuit = _Circuit(cell, clock, chamber)
+        self._clock = clock
+        if isinstance(cell, Position):
+            self._circuit = cell._circuit
+        else:
+            self._circuit = _Circuit(cell, clock, chamber)
 
     def lead(self, owner: str) -> Position:
-        """Another pair of leads on the same cell."""
-        other = Position.__new__(Position)
-        other.owner = owner
-        other._circuit = self._circuit
-        return other
+        """Put another pair of leads on the same cell."""
+        return Position(self, self._clock, owner=owner)
+
+    @property
+    def cell(self) -> Cell:
+        """The cell itself; tests reach for it, instruments cannot."""
+        return self._circuit.cell
+
+    def truth(self) -> dict[str, float | str]:
+        """The cell as it truly is now, whoever drives it."""
+        self.advance()
+        circuit = self._circuit
+        return {
+            "voltage_V": self.voltage_V,
+            "current_A": circuit.current_A,
+            "temperature_degC": self.temperature_degC,
+            "open_circuit_V": self.open_circuit_V,
+            "soc": circuit.cell.soc,
+            "capacity_Ah": circuit.cell.capacity_Ah,
+            "regulation": circuit.mode,
+            "driven_by": circuit.driver.owner if circuit.driver else "",
+        }
 
     def enclose(self, chamber: ChamberModel) -> None:
         """Put the cell into a chamber."""

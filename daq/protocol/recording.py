@@ -1,0 +1,64 @@
+"""Which samples are kept."""
+
+from __future__ import annotations
+
+from math import inf, nan
+
+from daq.protocol.program import RecordRule
+
+_ROUNDING_S = 1e-6
+"""A hundred periods of 0.1 s add up to 9.99999999999998 s."""
+
+
+class Keeper:
+    """Applies a recording rule: compares each sample with the last one that was kept."""
+
+    __slots__ = ("_current_A", "_temperature_degC", "_time_s", "_voltage_V")
+
+    def __init__(self) -> None:
+        self._time_s = -inf
+        self._voltage_V = self._current_A = self._temperature_degC = nan
+
+    def keep(
+        self,
+        rule: RecordRule,
+        time_s: float,
+        voltage_V: float,
+        current_A: float,
+        temperature_degC: float,
+        edge: bool,
+    ) -> bool:
+        """Whether to keep this sample.
+
+        Args:
+            rule: of the step that the sample belongs to.
+            time_s: lab clock.
+            voltage_V: nan where not measured; so too the next two.
+            current_A: charge positive.
+            temperature_degC: of the cell.
+            edge: it is the first or the last of a step, which are always kept.
+        """
+        if not (
+            edge
+            or time_s - self._time_s >= rule.every_s - _ROUNDING_S
+            or _moved(voltage_V, self._voltage_V, rule.voltage_V)
+            or _moved(current_A, self._current_A, rule.current_A)
+            or _moved(temperature_degC, self._temperature_degC, rule.temperature_K)
+        ):
+            return False
+        self._time_s = time_s
+        self._voltage_V = _measured(voltage_V, self._voltage_V)
+        self._current_A = _measured(current_A, self._current_A)
+        self._temperature_degC = _measured(temperature_degC, self._temperature_degC)
+        return True
+
+
+def _moved(value: float, kept: float, by: float) -> bool:
+    """Whether a quantity has moved enough; the first measured value has."""
+    if abs(value - kept) >= by:  # false where either is nan
+        return by < inf
+    return kept != kept and value == value and by < inf
+
+
+def _measured(value: float, kept: float) -> float:
+    return value if value == value else kept

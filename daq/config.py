@@ -1,0 +1,316 @@
+"""A lab file -> a `Lab`: frozen, in SI, checked as a whole. The only door to a lab file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar, cast
+
+from daq.bus.line import LineSettings
+from daq.bus.resource import Resource, parse_resource
+from daq.driver import AnyDriver, DriverOptions, find_driver
+from daq.errors import InputError
+from daq.filemodel import nearest, validate, validate_part
+from daq.labchecks import check
+from daq.labfile import (
+    CellModel,
+    CellsFileModel,
+    InstrumentModel,
+    LabFileModel,
+    MqttModel,
+    OffsetsModel,
+    Sharing,
+    StationModel,
+)
+from daq.model import Cell, ChannelRef, Limits
+from daq.yamlfile import Document, Where, read
+
+ValueT = TypeVar("ValueT")
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentConfig:
+    """A physical box at one address.
+
+    Attributes:
+        settings: of its line: the driver's defaults with the lab file's changes.
+        period_s: tick of its bus, real time.
+        sharing: chambers only.
+        channel_offsets: channel -> quantity -> reading minus truth; recorded, not applied.
+    """
+
+    name: str
+    driver: str
+    driver_class: type[AnyDriver]
+    resource: Resource
+    settings: LineSettings
+    period_s: float
+    options: DriverOptions
+    sharing: Sharing
+    calibrated: date | None
+    calibration_due: date | None
+    channel_offsets: Mapping[int, Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class StationConfig:
+    """A test position.
+
+    Attributes:
+        temperature: channel that reads the cell's temperature; None: the cycler's own if it
+            has one, else the chamber's.
+        reaction_s, watchdog_s: real time.
+        idle_record_s: lab time.
+    """
+
+    name: str
+    cycler: ChannelRef
+    eis: ChannelRef | None
+    chamber: ChannelRef | None
+    temperature: ChannelRef | None
+    limits: Limits
+    reaction_s: float
+    watchdog_s: float
+    idle_record_s: float
+
+    @property
+    def channels(self) -> tuple[ChannelRef, ...]:
+        """Every channel that belongs to this position, the cycler's first."""
+        named = (self.cycler, self.eis, self.chamber, self.temperature)
+        return tuple(dict.fromkeys(ref for ref in named if ref is not None))
+
+
+@dataclass(frozen=True, slots=True)
+class MqttConfig:
+    """Where the gateway goes. `broker` is "auto", "none" or "url"; files are absolute paths."""
+
+    broker: str
+    host: str
+    port: int
+    tls: bool
+    client_id: str
+    username: str | None
+    password_file: Path | None
+    ca_file: Path | None
+    cert_file: Path | None
+    key_file: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """One lab file, checked.
+
+    Attributes:
+        text, sha256: of the file as it was read; they travel with every run.
+        data: absolute path of the folder of journal and results.
+    """
+
+    name: str
+    file: Path
+    text: str
+    sha256: str
+    data: Path
+    clock_factor: float
+    mqtt: MqttConfig
+    visa_backend: str
+    instruments: Mapping[str, InstrumentConfig]
+    stations: Mapping[str, StationConfig]
+    cells: Mapping[str, Cell]
+
+    def buses(self) -> dict[str, tuple[InstrumentConfig, ...]]:
+        """Instruments by the bus that owns their line."""
+        grouped: dict[str, tuple[InstrumentConfig, ...]] = {}
+        for instrument in self.instruments.values():
+            key = instrument.resource.bus_key
+            grouped[key] = (*grouped.get(key, ()), instrument)
+        return grouped
+
+    def cell(self, cell_id: str) -> Cell:
+        """A cell by its id.
+
+        Raises:
+            InputError: the lab knows no such cell.
+        """
+        if cell_id not in self.cells:
+            raise InputError(
+                f"lab {self.name} knows no cell {cell_id!r}", remedy=nearest(cell_id, self.cells)
+            )
+        return self.cells[cell_id]
+
+
+def load_lab(path: Path | str) -> Lab:
+    """Read and check a lab file.
+
+    Raises:
+        InputError: the first thing that is wrong, with its place.
+    """
+    document = read(Path(path))
+    file = validate(LabFileModel, document)
+    folder = Path(path).resolve().parent
+    lab = Lab(
+        name=file.lab,
+        file=Path(path).resolve(),
+        text=document.text,
+        sha256=document.sha256,
+        data=(folder / file.data).resolve(),
+        clock_factor=file.clock.factor,
+        mqtt=_mqtt(file.mqtt, file.lab, folder),
+        visa_backend=file.visa.backend,
+        instruments=_frozen(
+            (name, _instrument(name, model, document, folder))
+            for name, model in file.instruments.items()
+        ),
+        stations=_frozen((name, _station(name, model)) for name, model in file.stations.items()),
+        cells=_frozen((name, _cell(name, model)) for name, model in _cells(file, folder).items()),
+    )
+    check(lab, document)
+    return lab
+
+
+def _frozen(items: Iterable[tuple[str, ValueT]]) -> Mapping[str, ValueT]:
+    return MappingProxyType(dict(items))
+
+
+def _mqtt(model: MqttModel, lab: str, folder: Path) -> MqttConfig:
+    url = re.fullmatch(r"(mqtts?)://([^/:]+)(?::(\d+))?/?", model.broker)
+    tls = bool(url) and model.broker.startswith("mqtts:")
+
+    def path(name: str | None) -> Path | None:
+        return None if name is None else (folder / name).resolve()
+
+    return MqttConfig(
+        broker="url" if url else model.broker,
+        host=url[2] if url else "",
+        port=int((url[3] if url else None) or (8883 if tls else 1883)),
+        tls=tls,
+        client_id=model.client_id or f"daq-{lab}",
+        username=model.username,
+        password_file=path(model.password_file),
+        ca_file=path(model.ca_file),
+        cert_file=path(model.cert_file),
+        key_file=path(model.key_file),
+    )
+
+
+def _instrument(
+    name: str, model: InstrumentModel, document: Document, folder: Path
+) -> InstrumentConfig:
+    where: Where = ("instruments", name)
+    driver = _placed(lambda: find_driver(model.driver), document, (*where, "driver"))
+    return InstrumentConfig(
+        name=name,
+        driver=model.driver,
+        driver_class=driver,
+        resource=_placed(lambda: _resource(model.resource, folder), document, (*where, "resource")),
+        settings=_settings(driver.settings, model),
+        period_s=model.period,
+        options=validate_part(driver.Options, document, (*where, "options"), model.options),
+        sharing=Sharing(model.sharing),
+        calibrated=model.calibrated,
+        calibration_due=model.calibration_due,
+        channel_offsets=MappingProxyType(
+            {int(channel): _offsets(found) for channel, found in model.channel_offsets.items()}
+        ),
+    )
+
+
+def _placed(make: Callable[[], ValueT], document: Document, where: Where) -> ValueT:
+    """Call something that knows no place, and give its error one."""
+    try:
+        return make()
+    except InputError as error:
+        place = document.place(where, value=True)
+        raise InputError(error.message, place=place, remedy=error.remedy) from error
+
+
+def _resource(text: str, folder: Path) -> Resource:
+    resource = parse_resource(text)
+    if not resource.device.startswith("."):
+        return resource
+    return parse_resource(text.replace(resource.device, str((folder / resource.device).absolute())))
+
+
+def _settings(defaults: LineSettings, model: InstrumentModel) -> LineSettings:
+    given = {"timeout_s": model.timeout, "baud": model.baud, "unit": model.unit}
+    return replace(defaults, **{key: value for key, value in given.items() if value is not None})
+
+
+def _offsets(model: OffsetsModel) -> Mapping[str, float]:
+    named = {
+        "voltage_V": model.voltage,
+        "current_A": model.current,
+        "temperature_K": model.temperature,
+    }
+    return MappingProxyType({key: value for key, value in named.items() if value is not None})
+
+
+def _station(name: str, model: StationModel) -> StationConfig:
+    limits = model.limits
+    return StationConfig(
+        name=name,
+        cycler=_ref(model.cycler),
+        eis=_ref(model.eis) if model.eis else None,
+        chamber=_ref(model.chamber) if model.chamber else None,
+        temperature=_ref(model.temperature) if model.temperature else None,
+        limits=Limits(limits.voltage, limits.current, limits.temperature),
+        reaction_s=model.reaction,
+        watchdog_s=model.watchdog,
+        idle_record_s=model.idle_record,
+    )
+
+
+def _ref(text: str) -> ChannelRef:
+    instrument, _, channel = text.partition(".")
+    return ChannelRef(instrument, int(channel or 1))
+
+
+def _cells(file: LabFileModel, folder: Path) -> Mapping[str, CellModel]:
+    if isinstance(file.cells, str):
+        return load_cells(folder / file.cells)
+    return file.cells
+
+
+def load_cells(path: Path) -> Mapping[str, CellModel]:
+    """Read a file of cells.
+
+    Raises:
+        InputError: the first thing that is wrong, with its place.
+    """
+    return validate(CellsFileModel, read(path)).cells
+
+
+_UNITS: Mapping[str, str] = {
+    "mass": "mass_g",
+    "active_mass": "active_mass_g",
+    "coat_weight": "coat_weight_mg_cm2",
+    "thickness": "thickness_m",
+    "temperature": "temperature_degC",
+    "time": "time_s",
+}
+_NOT_METADATA = frozenset({"nominal_capacity", "chemistry", "batch", "limits", "metadata"})
+
+
+def _cell(cell_id: str, model: CellModel) -> Cell:
+    known = model.model_dump(exclude=set(_NOT_METADATA), exclude_none=True)
+    return Cell(
+        id=cell_id,
+        nominal_capacity_Ah=model.nominal_capacity,
+        chemistry=model.chemistry,
+        batch=model.batch,
+        limits=model.limits.limits(),
+        metadata=MappingProxyType({**model.metadata, **_named(known)}),
+    )
+
+
+def _named(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with units in the names of numbers, so that they may leave the process."""
+    return {
+        _UNITS.get(key, key): _named(cast(dict[str, Any], value))
+        if isinstance(value, dict)
+        else value
+        for key, value in fields.items()
+    }

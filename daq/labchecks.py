@@ -1,0 +1,223 @@
+"""What must hold between the parts of a lab file: a list of rules, each with a place.
+
+A rule yields what is wrong; `check` raises what stands first in the file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from daq.bus.resource import Resource, is_local
+from daq.driver import Chamber, Cycler, Driver, Potentiostat
+from daq.errors import InputError
+from daq.filemodel import nearest
+from daq.model import ChannelRef
+from daq.yamlfile import Document, Where
+
+if TYPE_CHECKING:
+    from daq.config import InstrumentConfig, Lab, StationConfig
+
+Rule = Callable[["Lab", Document], Iterator[InputError]]
+
+ATTEMPTS = 2
+"""An OFF may have to wait for the read in flight, and then for its own reply."""
+
+_NETWORK_TRANSACTION_S = 0.05  # a loaded instrument's answer over TCP
+_SERIAL_CHARACTERS = 64  # of the longest OFF and its reply, both ways
+
+_ROLES: dict[str, type[Driver[Any]]] = {
+    "cycler": Cycler,
+    "eis": Potentiostat,
+    "chamber": Chamber,
+    "temperature": Driver,
+}
+
+
+def check(lab: Lab, document: Document) -> None:
+    """Apply every rule.
+
+    Raises:
+        InputError: what stands first in the file.
+    """
+    found = [error for rule in RULES for error in rule(lab, document)]
+    if found:
+        raise min(found, key=_position)
+
+
+def _position(error: InputError) -> tuple[int, int]:
+    return (error.place.line, error.place.column) if error.place else (0, 0)
+
+
+def _wrong(document: Document, where: Where, message: str, remedy: str = "") -> InputError:
+    return InputError(message, place=document.place(where, value=True), remedy=remedy)
+
+
+def fast_clock_needs_local_instruments(lab: Lab, document: Document) -> Iterator[InputError]:
+    """Accelerated time would drive a real cell at the wrong pace."""
+    if lab.clock_factor == 1.0:
+        return
+    for instrument in lab.instruments.values():
+        if not is_local(instrument.resource):
+            yield _wrong(
+                document,
+                ("instruments", instrument.name, "resource"),
+                f"clock factor {lab.clock_factor:g} needs every instrument on this machine; "
+                f"{_not_local(instrument)}",
+                _remedy_for_fast_clock(instrument.resource),
+            )
+
+
+def _not_local(instrument: InstrumentConfig) -> str:
+    device = instrument.resource.device
+    if device and not os.path.exists(device):
+        return f"{device} of {instrument.name} does not exist"
+    return f"{instrument.name} is elsewhere, or real"
+
+
+def _remedy_for_fast_clock(resource: Resource) -> str:
+    if resource.device and not os.path.exists(resource.device):
+        return "start the simulated bench first"
+    return "remove clock.factor, or use a loopback address or a pseudo-terminal"
+
+
+def one_address_one_instrument(lab: Lab, document: Document) -> Iterator[InputError]:
+    """Two drivers of one box would undo each other's setpoints."""
+    first: dict[tuple[str, int], str] = {}
+    for instrument in lab.instruments.values():
+        key = instrument.resource.text, instrument.settings.unit
+        if key in first:
+            where = ("instruments", instrument.name, "resource")
+            message = f"{instrument.name} has the same address as {first[key]}"
+            yield _wrong(document, where, message, "one instrument serves all its channels")
+        first.setdefault(key, instrument.name)
+
+
+def one_bus_one_period(lab: Lab, document: Document) -> Iterator[InputError]:
+    """One thread reads all instruments of a bus in one tick."""
+    for shared in lab.buses().values():
+        for other in shared[1:]:
+            if other.period_s != shared[0].period_s:
+                yield _wrong(
+                    document,
+                    ("instruments", other.name, "period"),
+                    f"{other.name} is read every {other.period_s:g} s, {shared[0].name} on the "
+                    f"same bus every {shared[0].period_s:g} s",
+                    "give both the same period",
+                )
+
+
+def calibration_runs_forward(lab: Lab, document: Document) -> Iterator[InputError]:
+    """A due date before the calibration is a typing mistake."""
+    for instrument in lab.instruments.values():
+        done, due = instrument.calibrated, instrument.calibration_due
+        if done and due and due < done:
+            where = ("instruments", instrument.name, "calibration_due")
+            yield _wrong(document, where, f"due on {due}, before the calibration of {done}")
+
+
+def references_exist(lab: Lab, document: Document) -> Iterator[InputError]:
+    """A station's channels belong to instruments of the right kind."""
+    for station, role, ref in _references(lab):
+        where = ("stations", station.name, role)
+        instrument = lab.instruments.get(ref.instrument)
+        if instrument is None:
+            message = f"no instrument is called {ref.instrument!r}"
+            yield _wrong(document, where, message, nearest(ref.instrument, lab.instruments))
+        elif not issubclass(instrument.driver_class, _ROLES[role]):
+            yield _wrong_kind(document, where, instrument, role)
+
+
+def _references(lab: Lab) -> Iterator[tuple[StationConfig, str, ChannelRef]]:
+    for station in lab.stations.values():
+        for role in _ROLES:
+            ref: ChannelRef | None = getattr(station, role)
+            if ref is not None:
+                yield station, role, ref
+
+
+def _wrong_kind(
+    document: Document, where: Where, instrument: InstrumentConfig, role: str
+) -> InputError:
+    wanted = _ROLES[role].__name__.lower()
+    return _wrong(
+        document,
+        where,
+        f"{instrument.name} ({instrument.driver}) is not a {wanted}",
+        f"name an instrument whose driver is a {wanted}",
+    )
+
+
+def one_position_one_channel(lab: Lab, document: Document) -> Iterator[InputError]:
+    """Two stations on one cycler channel would run two programs on one cell."""
+    first: dict[ChannelRef, str] = {}
+    for station, role, ref in _references(lab):
+        if role not in ("cycler", "eis"):
+            continue
+        if ref in first:
+            where = ("stations", station.name, role)
+            yield _wrong(document, where, f"channel {ref} already belongs to {first[ref]}")
+        first.setdefault(ref, f"station {station.name}")
+
+
+def reaction_is_possible(lab: Lab, document: Document) -> Iterator[InputError]:
+    """The transport's timeouts must leave room for OFF within the reaction time."""
+    for station in lab.stations.values():
+        cycler = lab.instruments.get(station.cycler.instrument)
+        if cycler is None:
+            continue
+        worst_s = worst_reaction_s(lab, cycler)
+        if worst_s > station.reaction_s:
+            where = ("stations", station.name, "reaction")
+            yield _wrong(
+                document,
+                where,
+                f"OFF of station {station.name} may leave {worst_s:.3g} s after a sample, its "
+                f"reaction time is {station.reaction_s:g} s",
+                f"shorten the timeout of {cycler.name}'s bus or allow a longer reaction",
+            )
+
+
+def worst_reaction_s(lab: Lab, cycler: InstrumentConfig) -> float:
+    """Longest time from a sample on any bus to a confirmed OFF of this cycler.
+
+    Its own bus may be waiting for a silent instrument (one timeout), then comes the OFF itself
+    (a transaction, and one more timeout if the instrument is silent).
+    """
+    sharing = lab.buses()[cycler.resource.bus_key]
+    in_flight_s = max(other.settings.timeout_s for other in sharing)
+    others_s = (ATTEMPTS - 1) * cycler.settings.timeout_s
+    return in_flight_s + others_s + _transaction_s(cycler)
+
+
+def _transaction_s(instrument: InstrumentConfig) -> float:
+    if not instrument.resource.device:
+        return _NETWORK_TRANSACTION_S
+    return 10.0 * _SERIAL_CHARACTERS / instrument.settings.baud
+
+
+def watchdog_outlasts_the_period(lab: Lab, document: Document) -> Iterator[InputError]:
+    """A watchdog shorter than two reads would open the output in normal running."""
+    for station in lab.stations.values():
+        cycler = lab.instruments.get(station.cycler.instrument)
+        if cycler is not None and station.watchdog_s <= 2.0 * cycler.period_s:
+            yield _wrong(
+                document,
+                ("stations", station.name, "watchdog"),
+                f"the watchdog of {station.watchdog_s:g} s would fire between two reads of "
+                f"{cycler.name}, which are {cycler.period_s:g} s apart",
+                "make the watchdog longer than two periods",
+            )
+
+
+RULES: tuple[Rule, ...] = (
+    fast_clock_needs_local_instruments,
+    one_address_one_instrument,
+    one_bus_one_period,
+    calibration_runs_forward,
+    references_exist,
+    one_position_one_channel,
+    reaction_is_possible,
+    watchdog_outlasts_the_period,
+)

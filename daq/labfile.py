@@ -1,0 +1,261 @@
+"""The lab file as it is written: pydantic models of every key. `daq.config` makes a Lab of it."""
+
+from __future__ import annotations
+
+from datetime import date
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
+
+from daq import units
+from daq.filemodel import FileModel, Name, mistake
+from daq.quantities import (
+    Capacity,
+    CurrentSpan,
+    Duration,
+    LimitsModel,
+    Quantity,
+    Temperature,
+    TemperatureSpan,
+    VoltageSpan,
+)
+
+CHANNEL_REF_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]*(\.[1-9][0-9]{0,3})?$"
+INSTRUMENT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+"""No dot: `aps1.2` is channel 2 of `aps1`."""
+
+BROKER_PATTERN = r"^(auto|none|mqtts?://[^/@\s:]+(:[0-9]{1,5})?/?)$"
+"""No user or password in the URL: secrets stay out of files that travel with the data."""
+
+InstrumentName = Annotated[str, Field(pattern=INSTRUMENT_PATTERN)]
+Ref = Annotated[str, Field(pattern=CHANNEL_REF_PATTERN, examples=["aps1", "aps1.2"])]
+Mass = Annotated[float, Quantity((units.MASS,), above=0.0)]
+Length = Annotated[float, Quantity((units.LENGTH,), above=0.0)]
+CoatWeight = Annotated[float, Quantity((units.AREAL_MASS,), above=0.0)]
+Timeout = Annotated[float, Quantity((units.TIME,), above=0.0, most=10.0)]
+
+
+def _calendar_date(value: object) -> date:
+    try:
+        return date.fromisoformat(value) if isinstance(value, str) else _no_date(value)
+    except ValueError as error:
+        raise mistake(f"{value!r} is not a date", "write it like 2025-03-31") from error
+
+
+def _no_date(value: object) -> date:
+    raise mistake(f"{value!r} is not a date", "write it like 2025-03-31")
+
+
+CalendarDate = Annotated[
+    date,
+    BeforeValidator(_calendar_date),
+    WithJsonSchema({"type": "string", "format": "date", "examples": ["2025-03-31"]}),
+]
+
+
+class ClockModel(FileModel):
+    """How fast lab time runs."""
+
+    factor: float = Field(default=1.0, ge=1.0, le=100_000.0)
+    """Times real time; above 1 only where every instrument is on this machine."""
+
+
+class MqttModel(FileModel):
+    """The broker that the gateway talks to."""
+
+    broker: str = Field(default="auto", pattern=r"^(auto|none|mqtts?://[^/@\s:]+(:[0-9]{1,5})?/?)$")
+    """`auto`: mosquitto if installed, else the embedded broker; `none`; or a URL."""
+    client_id: Name | None = None
+    """Default: `daq-<lab>`."""
+    username: str | None = None
+    """User at the broker."""
+    password_file: str | None = None
+    """File with the password alone in it, readable by its owner only."""
+    ca_file: str | None = None
+    """Certificate authority that signed the broker's certificate."""
+    cert_file: str | None = None
+    """Client certificate."""
+    key_file: str | None = None
+    """Key of the client certificate."""
+
+
+class VisaModel(FileModel):
+    """Which VISA library opens VISA resources."""
+
+    backend: str = Field(default="@py", examples=["@py", "@ivi"])
+    """`@py` (pyvisa-py), `@ivi` (the vendor's), or the path of a library."""
+
+
+class OffsetsModel(FileModel):
+    """What a calibration found one channel to be off by; recorded with every run, not applied."""
+
+    voltage: Annotated[float, Quantity((units.VOLTAGE,))] | None = None
+    """Reading minus truth."""
+    current: Annotated[float, Quantity((units.CURRENT,))] | None = None
+    """Reading minus truth."""
+    temperature: Annotated[float, Quantity((units.TEMPERATURE_CHANGE,))] | None = None
+    """Reading minus truth."""
+
+
+class Sharing(StrEnum):
+    """What a program does that wants another temperature than a shared chamber has."""
+
+    REFUSE = "refuse"
+    WAIT = "wait"
+
+
+class InstrumentModel(FileModel):
+    """A physical box at one address, served by one driver."""
+
+    driver: str = Field(examples=["keysight_aps"])
+    """A name from `daq drivers`, or `module:Class`."""
+    resource: str = Field(examples=["TCPIP::10.0.0.21::5025::SOCKET"])
+    """Its address; a relative path of a device is relative to this file."""
+    unit: int | None = Field(default=None, ge=0, le=255)
+    """Modbus unit id; default: the driver's."""
+    timeout: Timeout | None = None
+    """Longest wait for a reply; default: the driver's."""
+    period: Duration = 1.0
+    """How often it is read (real time); equal for all instruments of one bus."""
+    baud: int | None = Field(default=None, ge=300, le=4_000_000)
+    """Serial lines; default: the driver's."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """The driver's own options."""
+    sharing: Literal["refuse", "wait"] = "refuse"
+    """Chambers: what a program does that wants another temperature than it has."""
+    calibrated: CalendarDate | None = None
+    """When it was last calibrated."""
+    calibration_due: CalendarDate | None = None
+    """When it must be calibrated again."""
+    channel_offsets: dict[Annotated[str, Field(pattern=r"^[1-9][0-9]{0,3}$")], OffsetsModel] = (
+        Field(default_factory=dict[str, OffsetsModel])
+    )
+    """Channel number -> what the calibration found."""
+
+
+class HardLimitsModel(FileModel):
+    """A station's hard limits: nothing may exceed them, whatever a protocol says."""
+
+    voltage: VoltageSpan = Field(examples=["[2.0 V, 4.35 V]"])
+    """Of the cell."""
+    current: CurrentSpan = Field(examples=["[-10 A, 10 A]"])
+    """Discharge is negative, charge positive."""
+    temperature: TemperatureSpan = Field(examples=["[0 degC, 60 degC]"])
+    """Of the cell."""
+
+
+class StationModel(FileModel):
+    """A test position."""
+
+    cycler: Ref
+    """The channel that charges and discharges the cell."""
+    eis: Ref | None = None
+    """The channel that measures impedance."""
+    chamber: Ref | None = None
+    """The chamber that the cell sits in."""
+    temperature: Ref | None = None
+    """The channel that reads the cell's temperature; default: the cycler's own, else the
+    chamber's."""
+    limits: HardLimitsModel = Field(
+        examples=[
+            "{voltage: [2.0 V, 4.35 V], current: [-10 A, 10 A], temperature: [0 degC, 60 degC]}"
+        ]
+    )
+    """Hard limits of this position."""
+    reaction: Duration = 1.0
+    """Longest time from a sample to OFF on the wire (real time)."""
+    watchdog: Duration = 10.0
+    """Silence after which the cycler opens its output on its own (real time)."""
+    idle_record: Duration = 10.0
+    """How often an idle station is recorded (lab time)."""
+
+
+class DryingModel(FileModel):
+    """How an electrode was dried."""
+
+    temperature: Temperature | None = None
+    """Of the oven."""
+    time: Duration | None = None
+    """In the oven."""
+    atmosphere: str | None = Field(default=None, examples=["vacuum"])
+    """Vacuum, argon, dry air."""
+
+
+class ElectrodeModel(FileModel):
+    """One electrode."""
+
+    material: str | None = None
+    """Active material."""
+    supplier_lot: str | None = None
+    """Lot of the coated foil or of the powder."""
+    active_mass: Mass | None = None
+    """Active material in the cell."""
+    coat_weight: CoatWeight | None = None
+    """Coating per area and side."""
+    thickness: Length | None = None
+    """Of the coating, after calendering."""
+    drying: DryingModel | None = None
+    """Its drying profile."""
+
+
+class CellModel(FileModel):
+    """The thing under test. What is known about it travels with every file that it fills."""
+
+    nominal_capacity: Capacity = Field(examples=["2.5 Ah"])
+    """What C-rates and percentages refer to."""
+    chemistry: str = ""
+    """Like `NMC622/graphite`."""
+    batch: str = ""
+    """Batch id, as on its label."""
+    format: str | None = Field(default=None, examples=["18650", "pouch", "CR2032"])
+    """Housing."""
+    supplier: str | None = None
+    """Who made it."""
+    supplier_lot: str | None = None
+    """The maker's lot."""
+    mass: Mass | None = None
+    """Of the whole cell."""
+    positive: ElectrodeModel | None = None
+    """Positive electrode."""
+    negative: ElectrodeModel | None = None
+    """Negative electrode."""
+    electrolyte: str | None = None
+    """Salt, solvents, additives."""
+    separator: str | None = None
+    """Material and thickness."""
+    limits: LimitsModel = LimitsModel()
+    """Limits of this cell; they may only tighten the station's."""
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    """Anything else worth keeping."""
+
+
+class CellsFileModel(FileModel):
+    """A file of cells, named by `cells:` in a lab file."""
+
+    cells: dict[Name, CellModel]
+    """Cell id (barcode) -> cell."""
+
+
+class LabFileModel(FileModel):
+    """A lab: one file, one daemon."""
+
+    lab: Name = Field(examples=["bench-3"])
+    """Its name; the second word of every MQTT topic."""
+    data: str = "data"
+    """Folder of journal and results, relative to this file."""
+    clock: ClockModel = ClockModel()
+    """Lab time."""
+    mqtt: MqttModel = MqttModel()
+    """Broker."""
+    visa: VisaModel = VisaModel()
+    """VISA library."""
+    instruments: dict[InstrumentName, InstrumentModel]
+    """Name -> instrument."""
+    stations: dict[Name, StationModel]
+    """Name -> test position."""
+    cells: Annotated[
+        Annotated[dict[Name, CellModel], Tag("<inline>")] | Annotated[str, Tag("<file>")],
+        Discriminator(lambda value: "<file>" if isinstance(value, str) else "<inline>"),
+    ] = Field(default_factory=dict[str, CellModel])
+    """Cell id -> cell, or the name of a file with such a mapping."""

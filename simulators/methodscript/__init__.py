@@ -1,0 +1,1 @@
+"""MethodSCRIPT as an instrument runs it: values, parser, interpreter, and the potentiostat."""

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict
 
@@ -144,10 +144,12 @@ class Cycler(Driver[LineT]):
 
     Attributes:
         layers: the instrument's own protections that `protect` sets.
+        measures_temperature: its readings carry the cell's temperature.
         settle_s: time after `on` or `apply` before a current reading is settled.
     """
 
     layers: ClassVar[Layers] = Layers()
+    measures_temperature: ClassVar[bool] = False
     settle_s: ClassVar[float] = 0.2
 
     @abstractmethod
@@ -237,4 +239,4 @@ def find_driver(name: str) -> type[AnyDriver]:
         raise InputError(f"driver {name!r} cannot be loaded: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Driver)):
         raise InputError(f"{target} is not a Driver")
-    return found
+    return cast(type[AnyDriver], found)

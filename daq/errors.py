@@ -57,6 +57,10 @@ class CommandRefused(DaqError):
     """A command was understood and not carried out."""
 
 
+class NotEnergised(DaqError):
+    """A layer of protection is missing, so the output stays OFF. The run pauses."""
+
+
 class JournalError(DaqError):
     """The journal could not be written or read."""
 

@@ -1,0 +1,159 @@
+"""Bus: the thread that owns a line, and its grid of ticks.
+
+One thread, plain synchronous code. What happens in a tick is the control loop's business
+(daq/control/loop.py); this module keeps the time:
+
+- ticks lie on a fixed monotonic grid; a late tick is counted and the missed ones are skipped,
+  never queued up;
+- the urgent lane (`urge`) runs before anything else, at the latest after the exchange in
+  flight; ordinary jobs (`post`) run between ticks;
+- after each pass the bus beats.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from daq.clock import monotonic
+
+Job = Callable[[], Any]
+T = TypeVar("T")
+_BEAT_S = 0.25
+"""Longest sleep: a slow grid must not look like a dead thread."""
+
+
+@dataclass(slots=True)
+class TickStatistics:
+    """How well the grid was kept. Times in real seconds."""
+
+    ticks: int = 0
+    missed: int = 0
+    latest_s: float = 0.0
+
+
+class Bus:
+    """One thread for one line.
+
+    Args:
+        name: for the thread and the log.
+        period_s: distance of the grid, real seconds.
+        tick: one pass; called on this bus's thread.
+        beat: called after every pass and at least every 0.25 s of waiting.
+        crashed: called on this thread with an exception that `tick` or a job let through;
+            it means OFF.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        period_s: float,
+        *,
+        tick: Job,
+        beat: Job,
+        crashed: Callable[[Exception], None],
+    ) -> None:
+        self.name = name
+        self.period_s = period_s
+        self.statistics = TickStatistics()
+        self.lateness_s: deque[float] = deque(maxlen=4096)
+        self._tick = tick
+        self._beat = beat
+        self._crashed = crashed
+        self._urgent: deque[Job] = deque()
+        self._jobs: deque[Job] = deque()
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name=f"bus {name}", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Ask the thread to end after its present pass; whether it did in time."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def here(self) -> bool:
+        """Whether the caller is on this bus's thread."""
+        return threading.current_thread() is self._thread
+
+    def urge(self, job: Job) -> None:
+        """Run a job ahead of everything queued. From any thread; never blocks."""
+        self._urgent.append(job)
+        self._wake.set()
+
+    def post(self, job: Job) -> None:
+        """Run a job between two ticks. From any thread; never blocks."""
+        self._jobs.append(job)
+        self._wake.set()
+
+    def call(self, job: Callable[[], T], *, urgent: bool = False) -> Future[T]:
+        """Like `post` or `urge`, for a caller who wants the result."""
+        future: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(job())
+            except Exception as error:  # noqa: BLE001 - it is raised again, at the caller
+                future.set_exception(error)
+
+        (self.urge if urgent else self.post)(run)
+        return future
+
+    def run_urgent(self) -> None:
+        """Run what waits in the urgent lane. The tick calls this between two exchanges."""
+        while self._urgent:
+            self._guarded(self._urgent.popleft())
+
+    def _run(self) -> None:
+        due = monotonic()
+        while not self._stopping:
+            self._wait_until(due)
+            if self._stopping:
+                break
+            late = monotonic() - due
+            self._guarded(self._tick)
+            self._beat()
+            due = self._next(due, late)
+        self.run_urgent()
+
+    def _wait_until(self, due: float) -> None:
+        while not self._stopping:
+            self.run_urgent()
+            while self._jobs and not self._urgent:
+                self._guarded(self._jobs.popleft())
+            left = due - monotonic()
+            if left <= 0:
+                return
+            self._wake.wait(min(left, _BEAT_S))
+            self._wake.clear()
+            if left > _BEAT_S:
+                self._beat()
+
+    def _next(self, due: float, late: float) -> float:
+        statistics = self.statistics
+        statistics.ticks += 1
+        statistics.latest_s = max(statistics.latest_s, late)
+        self.lateness_s.append(late)
+        overrun = int((monotonic() - due) / self.period_s)
+        statistics.missed += max(0, overrun)
+        return due + (1 + max(0, overrun)) * self.period_s
+
+    def _guarded(self, job: Job) -> None:
+        try:
+            job()
+        except Exception as error:  # noqa: BLE001 - the top of a bus thread: it means OFF
+            self._crashed(error)

@@ -1,0 +1,300 @@
+"""The conductor: carries out what the engine asks for, at one station, on its home bus thread.
+
+The engine decides, the output switches, shared instruments are asked for; between a pause and a
+resume the engine still sees every sample, so that its integrals know no hole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import nan
+from typing import Any, Protocol
+
+from daq.control.guard import Guard, valid
+from daq.control.output import CyclerOutput
+from daq.control.run import Run
+from daq.control.sweeper import Sweeper
+from daq.control.thermostat import Thermostat
+from daq.errors import InstrumentError, NotEnergised
+from daq.model import EventKind, MeasurementState, Sample, SpectrumPoint, Trip
+from daq.protocol.program import (
+    AbortSweep,
+    Action,
+    Apply,
+    Finished,
+    Observation,
+    SetChamber,
+    StartSweep,
+    StepEnded,
+    StepStarted,
+    TurnOff,
+)
+
+
+@dataclass(slots=True)
+class Climate:
+    """The latest temperatures of a station; written by whichever bus thread read them."""
+
+    cell_degC: float = nan
+    chamber_degC: float = nan
+
+
+class Reports(Protocol):
+    """What the conductor tells the station."""
+
+    def trip(self, trip: Trip) -> None:
+        """Cut off and latch."""
+        ...
+
+    def note(self, kind: EventKind, **data: Any) -> None:
+        """Append an event to the journal."""
+        ...
+
+    def utc(self) -> float:
+        """Lab Unix time."""
+        ...
+
+
+class Conductor:
+    """The execution of runs at one station.
+
+    Attributes:
+        run: the run that is going on; None when the station is idle.
+        paused: why the run is paused; empty when it is not.
+        waits_for: the shared instrument that the run waits for, in words.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        output: CyclerOutput,
+        guard: Guard,
+        climate: Climate,
+        thermostat: Thermostat | None,
+        sweeper: Sweeper | None,
+        sweep_channel: int,
+        reports: Reports,
+    ) -> None:
+        self.name = name
+        self.run: Run | None = None
+        self.paused = ""
+        self.waits_for = ""
+        self._output = output
+        self._guard = guard
+        self._climate = climate
+        self._thermostat = thermostat
+        self._sweeper = sweeper
+        self._sweep_channel = sweep_channel
+        self._reports = reports
+        self._sweep = ""
+        self._carry_out: dict[type[Action], Callable[[Any, Sample], None]] = {
+            Apply: self._apply,
+            TurnOff: self._turn_off,
+            SetChamber: self._set_chamber,
+            StartSweep: self._start_sweep,
+            AbortSweep: self._abort_sweep,
+            StepStarted: self._step_started,
+            StepEnded: self._step_ended,
+            Finished: self._finished,
+        }
+
+    # Samples.
+
+    def advance(self, sample: Sample) -> bool:
+        """Let the run see a sample of the cycler; whether something was switched or set."""
+        run = self.run
+        if run is None or not (valid(sample.reading.voltage_V) and valid(sample.reading.current_A)):
+            return False
+        seen = self._observe(run, sample)
+        run.before(seen)
+        actions = run.engine.advance(seen) if run.engine.started else self._start(run, seen)
+        if self.waits_for and not self.paused:
+            actions = self._try_again(run, seen)
+        if not actions:
+            run.record(seen, sample.utc_s)
+        self._act(actions, sample)
+        run.checkpoint(sample.stamp_s, sample.utc_s, force=bool(actions))
+        return bool(actions)
+
+    def freeze(self, sample: Sample | None) -> None:
+        """A trip has switched the output off: hold the engine where it is."""
+        run = self.run
+        if run is None:
+            return
+        self.waits_for = ""
+        self.paused = self.paused or "tripped"
+        if sample and run.engine.started and not run.engine.paused:
+            run.engine.pause(self._observe(run, sample))
+            run.checkpoint(sample.stamp_s, sample.utc_s, force=True)
+        self._release()
+
+    def _start(self, run: Run, seen: Observation) -> Sequence[Action]:
+        return () if self.paused else run.engine.start(seen)
+
+    def _try_again(self, run: Run, seen: Observation) -> Sequence[Action]:
+        self.waits_for = ""
+        return run.engine.resume(seen)
+
+    def _observe(self, run: Run, sample: Sample) -> Observation:
+        reading, climate = sample.reading, self._climate
+        return Observation(
+            sample.time_s + run.offset_s,
+            reading.voltage_V,
+            reading.current_A,
+            climate.cell_degC,
+            climate.chamber_degC,
+            self._sweep,
+        )
+
+    # What the engine may ask for.
+
+    def _act(self, actions: Sequence[Action], sample: Sample) -> None:
+        for action in actions:
+            self._carry_out[type(action)](action, sample)
+
+    def _apply(self, action: Apply, sample: Sample) -> None:
+        limits = action.step.limits
+        self._guard.enter(limits, sample.time_s, self._left_s(action.step.at_most_s))
+        try:
+            self._output.regulate(action.setpoint, limits)
+        except NotEnergised as missing:
+            self.pause(str(missing), sample)
+        except InstrumentError as error:
+            self._output.instrument.failed(error)
+            source = self._output.instrument.name
+            self._reports.trip(Trip("C2", f"{type(error).__name__}: {error}", source))
+
+    def _left_s(self, at_most_s: float) -> float:
+        # What has already run of this step before a pause is what the engine says.
+        return max(0.0, at_most_s - self.run.engine.step_time_s) if self.run else at_most_s
+
+    def _turn_off(self, action: TurnOff, sample: Sample) -> None:
+        self._output.off()
+
+    def _set_chamber(self, action: SetChamber, sample: Sample) -> None:
+        if self._thermostat is None:
+            self.stop("the station has no chamber", sample)
+        elif opposed := self._thermostat.request(self.name, action.temperature_degC):
+            self._wait_for(opposed, sample)
+
+    def _start_sweep(self, action: StartSweep, sample: Sample) -> None:
+        if self._sweeper is None:
+            self.stop("the station has no potentiostat", sample)
+            return
+        self._sweep = MeasurementState.RUNNING
+        if opposed := self._sweeper.request(self, self._sweep_channel, action.spectrum):
+            self._sweep = ""
+            self._wait_for(opposed, sample)
+
+    def _abort_sweep(self, action: AbortSweep, sample: Sample) -> None:
+        self._sweep = ""
+        if self._sweeper:
+            self._sweeper.abort(self.name)
+
+    def _step_started(self, action: StepStarted, sample: Sample) -> None:
+        if action.step.setpoint is None:
+            self._guard.enter(action.step.limits, sample.time_s, action.step.at_most_s)
+        if self.run:
+            self.run.step_started(action, sample.utc_s)
+
+    def _step_ended(self, action: StepEnded, sample: Sample) -> None:
+        self._sweep = ""
+        if self.run:
+            self.run.step_ended(action, self._observe(self.run, sample), sample.utc_s)
+
+    def _finished(self, action: Finished, sample: Sample) -> None:
+        self._output.off()
+        self._end(action.outcome, action.reason, sample.utc_s)
+
+    # Waiting for a shared instrument: the engine is paused, and asks again at every sample.
+
+    def _wait_for(self, what: str, sample: Sample) -> None:
+        run = self.run
+        if run is None:
+            return
+        first = not self.waits_for
+        self.waits_for = what
+        self._act(run.engine.pause(self._observe(run, sample)), sample)
+        if first:
+            self._reports.note(EventKind.NOTE, text=f"waits: {what}")
+
+    def hold(self, what: str, sample: Sample | None) -> None:
+        """Begin the present step anew at the next sample; the output is OFF."""
+        if sample and self.run and self.run.engine.started and not self.paused:
+            self._wait_for(what, sample)
+
+    # A sweep reports from the potentiostat's thread.
+
+    def sweep_points(self, points: Sequence[SpectrumPoint]) -> None:
+        """Points of a running spectrum."""
+        run = self.run
+        for point in points if run else ():
+            run.spectrum_point(point, self._reports.utc())  # type: ignore[union-attr]
+
+    def sweep_over(self, state: MeasurementState, message: str) -> None:
+        """The sweep has ended; the engine sees it with the next sample."""
+        self._sweep = state
+        if message:
+            self._reports.note(EventKind.NOTE, text=message)
+
+    # Commands.
+
+    def begin(self, run: Run, paused: str = "") -> None:
+        """Take a run; its first step starts with the next sample, unless it begins paused."""
+        self.run, self.paused, self.waits_for, self._sweep = run, paused, "", ""
+        self._guard.charge.reset()
+
+    def pause(self, reason: str, sample: Sample | None) -> str:
+        """OFF, and wait for `resume`; empty, or why not."""
+        run = self.run
+        if run is None:
+            return "nothing runs here"
+        if self.paused:
+            return f"it is paused already: {self.paused}"
+        self.paused, self.waits_for = reason, ""
+        self._output.off()
+        if sample and run.engine.started:
+            self._act(run.engine.pause(self._observe(run, sample)), sample)
+        self._release()
+        self._guard.relax()
+        self._reports.note(EventKind.PAUSED, reason=reason)
+        return ""
+
+    def resume(self, by: str) -> str:
+        """Go on with the same step at the next sample; empty, or why not."""
+        if self.run is None:
+            return "nothing runs here"
+        if not self.paused:
+            return "it is not paused"
+        self.paused = ""
+        self.waits_for = "the next sample" if self.run.engine.started else ""
+        self._reports.note(EventKind.RESUMED, by=by)
+        return ""
+
+    def stop(self, reason: str, sample: Sample | None) -> None:
+        """OFF and end the run; without a run: OFF all the same."""
+        self._output.off()
+        run = self.run
+        if run is None:
+            return
+        if run.engine.started and sample:
+            run.before(self._observe(run, sample))
+            self._act(run.engine.stop(self._observe(run, sample), reason), sample)
+        if self.run is run:
+            self._end("stopped", reason, self._reports.utc())
+
+    def _end(self, outcome: str, reason: str, utc_s: float) -> None:
+        run, self.run = self.run, None
+        self._release()
+        self._guard.relax()
+        self.paused = self.waits_for = self._sweep = ""
+        if run:
+            run.end(utc_s, outcome, reason)
+
+    def _release(self) -> None:
+        if self._sweeper:
+            self._sweeper.abort(self.name)
+        if self._thermostat:
+            self._thermostat.release(self.name)

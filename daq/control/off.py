@@ -1,0 +1,59 @@
+"""Switch instruments off through their own drivers, in a process of its own.
+
+    python -m daq.control.off LAB [INSTRUMENT ...]
+
+For a technician when no daemon runs, and for the sentinel where raw bytes cannot reach an
+instrument (GPIB, USB). Prints one line each; exit code 0 when every OFF was verified.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+from daq.bus.resource import make_line
+from daq.config import InstrumentConfig, Lab, load_lab
+from daq.driver import Logger
+from daq.errors import DaqError, InstrumentError
+
+
+def switch_off(config: InstrumentConfig, backend: str) -> str:
+    """Open, identify and switch off every channel; empty when verified, else what failed."""
+    try:
+        line = make_line(config.resource, config.settings, backend)
+        driver = config.driver_class(line, config.options)
+        if isinstance(driver, Logger):
+            return ""
+        line.open()
+        try:
+            driver.identify()
+            driver.setup()
+            for channel in driver.channels:
+                driver.off(channel)
+        finally:
+            line.close()
+    except InstrumentError as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def switch_lab_off(lab: Lab, names: Iterable[str] = ()) -> dict[str, str]:
+    """Switch the named instruments off, all of the lab's when none is named."""
+    wanted = list(names) or list(lab.instruments)
+    return {name: switch_off(lab.instruments[name], lab.visa_backend) for name in wanted}
+
+
+def main(arguments: list[str]) -> int:
+    """See the module's docstring."""
+    try:
+        results = switch_lab_off(load_lab(arguments[0]), arguments[1:])
+    except (DaqError, IndexError, KeyError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for name, error in results.items():
+        print(f"{name}: {error or 'OFF, verified'}")
+    return 1 if any(results.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

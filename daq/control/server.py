@@ -1,0 +1,70 @@
+"""The local command socket: takes commands, one task each, and never makes a `stop` wait.
+
+Each connection may send many commands; every command runs in its own task, so that one that
+takes long does not hold up the next. What a command means is daq/control/commands.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from daq.control.client import SOCKET_NAME, decode_command, encode_reply
+from daq.errors import DaqError
+from daq.logs import get_logger
+from daq.model import Command, Reply
+
+LONGEST_LINE = 2_000_000
+Handler = Callable[[Command], Awaitable[Reply]]
+
+
+class CommandServer:
+    """Serves the socket in the lab's data folder.
+
+    Args:
+        data: the folder.
+        handle: carries out one command; must not raise for a refused one.
+    """
+
+    def __init__(self, data: Path, handle: Handler) -> None:
+        self._path = data / SOCKET_NAME
+        self._handle = handle
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Bind the socket; replaces one that a dead daemon left behind (the lab is locked)."""
+        self._path.unlink(missing_ok=True)
+        self._server = await asyncio.start_unix_server(self._serve, self._path, limit=LONGEST_LINE)
+        self._path.chmod(0o600)
+
+    async def stop(self) -> None:
+        """Take no more commands; those being carried out are finished first."""
+        if self._server:
+            self._server.close()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=1.0)
+        self._path.unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while line := await reader.readline():
+                task = asyncio.create_task(self._answer(line, writer))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+        except (ValueError, OSError) as error:  # too long a line, or the peer is gone
+            get_logger().warning("command connection dropped", error=str(error))
+            writer.close()
+
+    async def _answer(self, line: bytes, writer: asyncio.StreamWriter) -> None:
+        try:
+            reply = await self._handle(decode_command(line))
+        except DaqError as error:
+            reply = Reply("", "refused", str(error))
+        if not writer.is_closing():
+            writer.write(encode_reply(reply))
+            try:
+                await writer.drain()
+            except OSError:
+                return  # the asker has gone; the reply is in the journal

@@ -1,0 +1,233 @@
+"""A station: where a sample is judged, and where OFF comes from.
+
+The cycler's bus thread is the station's home: the output and the run live there. Samples of
+other buses (a chamber, a thermometer) are judged on the thread that read them; a trip found
+there reaches home through the urgent lane, ahead of everything queued.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from daq.bus.bus import Bus
+from daq.clock import LabClock, monotonic
+from daq.control.conductor import Climate, Conductor
+from daq.control.guard import Guard
+from daq.control.output import CyclerOutput
+from daq.control.sweeper import Sweeper
+from daq.control.thermostat import Thermostat
+from daq.errors import InstrumentError
+from daq.journal import Journal, Kept
+from daq.logs import get_logger
+from daq.model import ChannelRef, Event, EventKind, Limits, Mode, Record, Sample, Severity, Trip
+
+OWED_ALARM_S = 2.0
+"""An OFF that is not verified for so long pages somebody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What a station is wired to. `thermometer` is the source of the cell's temperature."""
+
+    name: str
+    cycler: ChannelRef
+    thermometer: ChannelRef | None
+    chamber: ChannelRef | None
+    sweeper: ChannelRef | None
+    limits: Limits
+    idle_record_s: float
+
+
+class Station:
+    """One test position.
+
+    Attributes:
+        latch: the trip that holds; None when there is none. The first one wins.
+        last: the latest sample of the cycler.
+        conductor: carries out runs here.
+    """
+
+    def __init__(
+        self,
+        wiring: Wiring,
+        *,
+        home: Bus,
+        output: CyclerOutput,
+        guard: Guard,
+        clock: LabClock,
+        journal: Journal,
+        thermostat: Thermostat | None,
+        sweeper: Sweeper | None,
+    ) -> None:
+        self.name = wiring.name
+        self.wiring = wiring
+        self.home = home
+        self.output = output
+        self.guard = guard
+        self.climate = Climate()
+        self.latch: Trip | None = None
+        self.last: Sample | None = None
+        self.conductor = Conductor(
+            wiring.name,
+            output=output,
+            guard=guard,
+            climate=self.climate,
+            thermostat=thermostat,
+            sweeper=sweeper,
+            sweep_channel=wiring.sweeper.channel if wiring.sweeper else 0,
+            reports=self,
+        )
+        self._clock = clock
+        self._journal = journal
+        self._latching = threading.Lock()
+        self._idle_record_at = 0.0
+        self._alarmed_owed = False
+        self._log = get_logger(station=wiring.name)
+
+    # A sample comes in: judged first, on the thread that read it.
+
+    def judge(self, sample: Sample) -> None:
+        """Judge a sample of any of this station's sources; trip if it must be."""
+        source, wiring = sample.source, self.wiring
+        if source == wiring.cycler:
+            self.last = sample
+            if trip := self.guard.check_cycler(sample):
+                self.trip(trip)
+        if source == wiring.thermometer:
+            self.climate.cell_degC = sample.reading.temperature_degC
+            if trip := self.guard.check_temperature(sample):
+                self.trip(trip)
+        if source == wiring.chamber:
+            self.climate.chamber_degC = sample.reading.temperature_degC
+
+    def trip(self, trip: Trip) -> None:
+        """Cut off and latch. From any thread; the first trip wins."""
+        with self._latching:
+            if self.latch:
+                return
+            self.latch = trip
+        if self.home.here():
+            self._make_safe(trip)
+        else:
+            self.home.urge(lambda: self._make_safe(trip))
+
+    def _make_safe(self, trip: Trip) -> None:
+        began = monotonic()
+        verified = self.output.off()
+        took_s = monotonic() - began
+        data = {"check": trip.check, "message": trip.message, "source": trip.source}
+        run = self.conductor.run
+        kept = {**data, "utc_s": self.utc(), "run": run.info.id if run else ""}
+        self._journal.keep(Kept.TRIP, self.name, kept)
+        self.note(EventKind.TRIP, **data, off_verified=verified, off_took_s=took_s)
+        self.conductor.freeze(self.last)
+        self._log.error("trip", **data, off_verified=verified, off_took_s=round(took_s, 4))
+
+    # Then the run sees it, on the home thread.
+
+    def advance(self, sample: Sample) -> bool:
+        """Let the run see a sample of the cycler; whether something was switched or set."""
+        if self.conductor.run is None:
+            self._record_idle(sample)
+            return False
+        return self.conductor.advance(sample)
+
+    def _record_idle(self, sample: Sample) -> None:
+        if sample.stamp_s < self._idle_record_at:
+            return
+        self._idle_record_at = sample.stamp_s + self.wiring.idle_record_s
+        reading, climate = sample.reading, self.climate
+        self._journal.append(
+            Record(
+                self.name, "", 0.0, 0.0, sample.utc_s, reading.voltage_V, reading.current_A,
+                climate.cell_degC, climate.chamber_degC, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0,
+            )
+        )  # fmt: skip
+
+    def connected(self) -> None:
+        """The cycler's link came up: OFF, and a run that was regulating starts its step anew.
+
+        The instrument may have lost its limits, or be another one: what it does now is not
+        known, so it is switched off and energised by the whole sequence again.
+        """
+        was_on = self.output.on
+        self.output.off()
+        if was_on and not self.latch:
+            self.conductor.hold("the link was lost", self.last)
+
+    # Every tick of the home bus.
+
+    def watch(self, now_s: float) -> None:
+        """What must happen even when no sample arrives: silence, and an OFF that is owed."""
+        if self.output.owed:
+            self.output.pay()
+            self._alarm_owed(now_s)
+        elif self.output.on and not self.latch and (trip := self.guard.check_silence(now_s)):
+            self.trip(trip)
+
+    def _alarm_owed(self, now_s: float) -> None:
+        late = self.output.owed and now_s - self.output.owed_since_s > OWED_ALARM_S
+        if late and not self._alarmed_owed:
+            message = f"OFF of {self.wiring.cycler} is not verified"
+            self.note(EventKind.ALARM, severity=Severity.PAGE.value, message=message)
+            self._log.critical("OFF is not verified", channel=str(self.wiring.cycler))
+        self._alarmed_owed = late
+
+    # Commands; always on the home thread.
+
+    def resume(self, by: str) -> str:
+        """Let a paused run go on; empty, or why not."""
+        if self.latch:
+            return f"tripped: {self.latch.message}; clear it first"
+        return self.conductor.resume(by)
+
+    def clear(self, by: str, reason: str) -> str:
+        """Clear a trip; empty, or why not. Never energises; a run stays paused."""
+        latch = self.latch
+        if latch is None:
+            return "there is no trip to clear"
+        if not self.output.off():
+            return "OFF cannot be verified"
+        if silence := self.guard.cycler.judge(monotonic()):
+            return silence.message
+        try:
+            self.output.driver.clear(self.output.channel)
+        except InstrumentError as error:
+            self.output.instrument.failed(error)
+            return f"the instrument cannot be cleared: {error}"
+        self._journal.forget(Kept.TRIP, self.name)
+        self.note(EventKind.CLEARED, by=by, reason=reason, check=latch.check)
+        self.guard.relax()
+        if self.conductor.run:
+            self.conductor.paused = f"after a trip: {latch.message}"
+        self.latch = None
+        return ""
+
+    # Telling.
+
+    @property
+    def mode(self) -> Mode:
+        """What the station does, in one word."""
+        conductor = self.conductor
+        if self.latch:
+            return Mode.TRIPPED
+        if not self.output.instrument.online:
+            return Mode.OFFLINE
+        if conductor.run is None:
+            return Mode.IDLE
+        if conductor.paused:
+            return Mode.PAUSED
+        return Mode.WAITING if conductor.waits_for else Mode.RUNNING
+
+    def note(self, kind: EventKind, **data: Any) -> None:
+        """Append an event of this station, and of its run when there is one."""
+        if run := self.conductor.run:
+            run.note(kind, self.utc(), data)
+        else:
+            self._journal.append(Event(kind, self.utc(), self.name, data=data), at_once=True)
+
+    def utc(self) -> float:
+        """Lab Unix time."""
+        return self._clock.utc(monotonic())

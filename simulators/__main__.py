@@ -28,14 +28,17 @@ def main() -> int:
     parser.add_argument("--ledger", type=Path, help="write all ledgers here (JSON) at the end")
     arguments = parser.parse_args()
     try:
-        asyncio.run(_serve(bench_file.read(arguments.bench), arguments.ledger))
+        bench = asyncio.run(_serve(bench_file.read(arguments.bench)))
     except BenchError as problem:
         print(f"{arguments.bench}: {problem}", file=sys.stderr)
         return 2
+    if arguments.ledger is not None:
+        book = json.dumps(bench.ledgers(), indent=1)
+        arguments.ledger.write_text(book + "\n", encoding="utf-8")
     return 0
 
 
-async def _serve(config: dict[str, Any], ledger: Path | None) -> None:
+async def _serve(config: dict[str, Any]) -> Bench:
     stopped = asyncio.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(signum, stopped.set)
@@ -49,8 +52,7 @@ async def _serve(config: dict[str, Any], ledger: Path | None) -> None:
     finally:
         control.close()
         bench.close()
-        if ledger is not None:
-            ledger.write_text(json.dumps(bench.ledgers(), indent=1) + "\n", encoding="utf-8")
+    return bench
 
 
 async def _announce(bench: Bench, control: Control, config: dict[str, Any]) -> None:

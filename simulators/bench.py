@@ -133,7 +133,9 @@ class Bench:
     @staticmethod
     def _known(key: str, name: Any, among: Mapping[str, Any]) -> None:
         if name not in among:
-            raise BenchError(key, f"{name!r} is none of {', '.join(among) or 'those (there are none)'}")
+            raise BenchError(
+                key, f"{name!r} is none of {', '.join(among) or 'those (there are none)'}"
+            )
 
     def add_fault(self, entry: Mapping[str, Any], key: str = "fault") -> None:
         """Plan a fault as the bench file writes it; `at` counts from now."""

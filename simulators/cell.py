@@ -217,9 +217,7 @@ class Cell:
         )
         empty = exp(-max(self.soc, 0.0) / 0.08)
         self._r0 = (
-            self._series_ohm
-            * exp(_SERIES_J / _GAS_J_PER_MOL_K * inverse_K)
-            * (1.0 + 0.15 * empty)
+            self._series_ohm * exp(_SERIES_J / _GAS_J_PER_MOL_K * inverse_K) * (1.0 + 0.15 * empty)
         )
         film = 1.0 + _SEI_RESISTANCE * (self._sei_Ah / self._sei_full_Ah)
         ladder = self._diffusion_ohm * diffusion

@@ -93,12 +93,15 @@ class Output:
         self.operation = StatusRegister(preset=511)
         self.questionable = StatusRegister(preset=16383)
         self.questionable2 = StatusRegister(preset=127)
+        self.status_groups = (self.operation, self.questionable, self.questionable2)
         self._clock = clock
         self._perturb = perturb
         self._rating = rating
         self._latched = 0
         self._look_at_s = 0.0
         self._heard_s = clock.real()
+        self._close_at_s = 0.0
+        self._since_s: dict[str, float] = {}
         self.on = False
         self.reset()
 
@@ -134,15 +137,13 @@ class Output:
         """Program the output state; a latched protection keeps the output off nevertheless."""
         if not on and self.on and self._perturb.ignores_off:
             return
-        self._close_at_s = self._closing_time() if on and not self.on else self._close_at_s_or_now()
+        if on and not self.on:
+            self._close_at_s = self._closing_time()
         self.on = on
         self._regulate()
 
     def _closing_time(self) -> float:
         return self._clock.now() + _TURN_ON_S + self.values["OUTP:DEL:RISE"]
-
-    def _close_at_s_or_now(self) -> float:
-        return getattr(self, "_close_at_s", 0.0)
 
     @property
     def _closed(self) -> bool:
@@ -206,11 +207,11 @@ class Output:
 
     def _lasted(self, what: str, holds: bool, delay_s: float) -> bool:
         """Whether a condition has held for its delay."""
-        since: dict[str, float] = self.__dict__.setdefault("_since", {})
         if not holds:
-            since.pop(what, None)
+            self._since_s.pop(what, None)
             return False
-        return self._clock.now() - since.setdefault(what, self._clock.now()) >= delay_s
+        now = self._clock.now()
+        return now - self._since_s.setdefault(what, now) >= delay_s
 
     def clear_protection(self) -> None:
         """Forget causes that are gone; the output then does again what it is programmed to."""
@@ -230,6 +231,6 @@ class Output:
             self.operation.update(OPER_CC if limited else OPER_CV)
         live = 0
         if regulation != "off" and limited != self.current_priority:
-            live = QUES_LIM_NEG if regulation == "cc-" else QUES_LIM_POS
+            live = QUES_LIM_NEG if self.position.current_A < 0.0 else QUES_LIM_POS
         self.questionable.update(self._latched & 0xFFFF | live)
         self.questionable2.update(self._latched >> 16)

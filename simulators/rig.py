@@ -42,7 +42,7 @@ class _Demand:
         return "cc-" if current_A <= -self.discharge_A else "cv"
 
 
-class _Circuit:
+class Circuit:
     """One cell, the clock that moves it, and the one source that drives it."""
 
     def __init__(self, cell: Cell, clock: Clock, chamber: ChamberModel | None) -> None:
@@ -118,7 +118,7 @@ class Position:
     """The leads of one instrument channel on one cell.
 
     Args:
-        cell: The cell under test, or other leads on the same one.
+        cell: The cell under test, or the circuit of other leads on it.
         clock: The bench's clock.
         chamber: What the cell stands in; without one it stays at its own ambient.
         owner: Who holds these leads, for the ledger's edges.
@@ -126,31 +126,27 @@ class Position:
 
     def __init__(
         self,
-        cell: Cell | Position,
+        cell: Cell | Circuit,
         clock: Clock,
         chamber: ChamberModel | None = None,
         owner: str = "",
     ) -> None:
         self.owner = owner
-        self._clock = clock
-        if isinstance(cell, Position):
-            self._circuit = cell._circuit
-        else:
-            self._circuit = _Circuit(cell, clock, chamber)
+        self.circuit = cell if isinstance(cell, Circuit) else Circuit(cell, clock, chamber)
 
     def lead(self, owner: str) -> Position:
         """Put another pair of leads on the same cell."""
-        return Position(self, self._clock, owner=owner)
+        return Position(self.circuit, self.circuit.clock, owner=owner)
 
     @property
     def cell(self) -> Cell:
         """The cell itself; tests reach for it, instruments cannot."""
-        return self._circuit.cell
+        return self.circuit.cell
 
     def truth(self) -> dict[str, float | str]:
         """The cell as it truly is now, whoever drives it."""
         self.advance()
-        circuit = self._circuit
+        circuit = self.circuit
         return {
             "voltage_V": self.voltage_V,
             "current_A": circuit.current_A,
@@ -164,50 +160,50 @@ class Position:
 
     def enclose(self, chamber: ChamberModel) -> None:
         """Put the cell into a chamber."""
-        self._circuit.chamber = chamber
+        self.circuit.chamber = chamber
 
     def advance(self) -> None:
         """Bring the physics up to the clock; call before reading anything below."""
-        self._circuit.advance()
+        self.circuit.advance()
 
     @property
     def voltage_V(self) -> float:
         """True voltage at the cell's terminals, in volts."""
-        return self._circuit.cell.voltage_V(self._circuit.current_A)
+        return self.circuit.cell.voltage_V(self.circuit.current_A)
 
     @property
     def current_A(self) -> float:
         """True current through these leads in amperes, charge positive."""
-        return self._circuit.current_A if self._circuit.driver is self else 0.0
+        return self.circuit.current_A if self.circuit.driver is self else 0.0
 
     @property
     def temperature_degC(self) -> float:
         """Temperature of the cell (lumped: core and surface are one)."""
-        return self._circuit.cell.temperature_degC
+        return self.circuit.cell.temperature_degC
 
     @property
     def open_circuit_V(self) -> float:
         """Equilibrium voltage at the present state of charge."""
-        return self._circuit.cell.open_circuit_V
+        return self.circuit.cell.open_circuit_V
 
     @property
     def regulation(self) -> Regulation:
         """What these leads do: hold the voltage, a current limit either way, or nothing."""
-        return self._circuit.mode if self._circuit.driver is self else "off"
+        return self.circuit.mode if self.circuit.driver is self else "off"
 
     @property
     def ledger(self) -> Ledger:
         """The book of this cell."""
-        return self._circuit.ledger
+        return self.circuit.ledger
 
     def drive(self, voltage_V: float, charge_A: float, discharge_A: float) -> None:
         """Regulate towards a voltage within a current (amount, not sign) each way."""
-        self._circuit.drive(self, _Demand(voltage_V, abs(charge_A), abs(discharge_A)))
+        self.circuit.drive(self, _Demand(voltage_V, abs(charge_A), abs(discharge_A)))
 
     def open(self) -> None:
         """Open the relay of these leads."""
-        self._circuit.open(self)
+        self.circuit.open(self)
 
     def impedance(self, frequency_Hz: float) -> complex:
         """Small-signal impedance in ohm, from the parameters of the time-domain model."""
-        return self._circuit.cell.impedance(frequency_Hz)
+        return self.circuit.cell.impedance(frequency_Hz)

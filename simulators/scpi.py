@@ -51,7 +51,7 @@ def units(message: str) -> Iterator[tuple[str, str]]:
     """Split a program message into (header, argument), headers in upper case and from the root.
 
     A header without a leading colon continues in the branch of the one before, so
-    `VOLT:PROT 4.4;LOW 2` is `VOLT:PROT` and `VOLT:LOW`; a common command leaves the branch as it is.
+    `VOLT:PROT 4.4;LOW 2` is `VOLT:PROT` and `VOLT:LOW`; a common command leaves the branch alone.
     """
     branch = ""
     for unit in _split(message):
@@ -116,14 +116,10 @@ def keyword(argument: str, choices: tuple[str, ...]) -> str:
     """Read one of some keywords written as in manuals (`VOLTage`); return its short form."""
     for choice in choices:
         if argument.upper() in spellings(choice):
-            return next(spelling for spelling in [_short(choice)])
+            return re.sub(r"[a-z]", "", choice)
     if not argument:
         raise ScpiError(-109, "Missing parameter")
     raise ScpiError(-224, "Illegal parameter value")
-
-
-def _short(choice: str) -> str:
-    return re.sub(r"[a-z]", "", choice)
 
 
 def real(value: float) -> str:

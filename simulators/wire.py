@@ -111,7 +111,7 @@ class RegisterError(Exception):
         self.code = code
 
 
-class RegisterSilence(Exception):
+class RegisterSilence(Exception):  # noqa: N818 - nothing went wrong, the box keeps quiet
     """The box does not answer this request (a wrong unit, an address that times out)."""
 
 

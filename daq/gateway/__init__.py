@@ -1,0 +1,1 @@
+"""The gateway: a process of its own between the journal and the MQTT broker."""

@@ -1,0 +1,169 @@
+"""MQTT -> control: takes commands from the broker, forwards them, publishes the replies.
+
+A command that has arrived is forwarded even if the broker goes away a moment later: a stop is a
+stop. A `stop` never waits behind anything: it has its own place in the queue, it is forwarded on
+a connection of its own, and no number of other commands in progress holds it up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import aiomqtt
+
+from daq.errors import DaqError
+from daq.gateway.batches import Outgoing
+from daq.gateway.envelope import URGENT, EnvelopeRefused, parse
+from daq.gateway.messages import ReplyMessage
+from daq.gateway.topics import Topics
+from daq.gateway.uplink import NoAnswer
+from daq.logs import get_logger
+from daq.model import Command, Reply
+
+log = get_logger()
+
+MOST_WAITING = 1000
+MOST_IN_PROGRESS = 32
+ANSWER_TIMEOUT_S = 30.0
+
+Ask = Callable[[Command, float], Awaitable[Reply]]
+"""Asks control and waits that many seconds; raises DaqError (not done) or NoAnswer (unknown)."""
+Publish = Callable[[Outgoing], Awaitable[None]]
+
+
+def is_urgent(topic: str) -> bool:
+    """Whether what comes on this topic overtakes everything else."""
+    return topic.rpartition("/")[2] in URGENT
+
+
+class CommandQueue(asyncio.Queue[aiomqtt.Message]):
+    """Incoming messages, urgent ones first; a full queue drops ordinary ones only.
+
+    It sits where the MQTT client puts messages as it reads them, because nothing later in the
+    chain could let a stop overtake.
+    """
+
+    def _init(self, maxsize: int) -> None:
+        self._urgent: deque[aiomqtt.Message] = deque(maxlen=maxsize or None)
+        self._ordinary: deque[aiomqtt.Message] = deque()
+
+    def _put(self, item: aiomqtt.Message) -> None:
+        (self._urgent if is_urgent(item.topic.value) else self._ordinary).append(item)
+
+    def _get(self) -> aiomqtt.Message:
+        return (self._urgent or self._ordinary).popleft()
+
+    def qsize(self) -> int:
+        """Messages that wait."""
+        return len(self._urgent) + len(self._ordinary)
+
+    def empty(self) -> bool:
+        """Whether nothing waits."""
+        return self.qsize() == 0
+
+    def put_nowait(self, item: aiomqtt.Message) -> None:
+        """Add a message; an urgent one takes the place of an ordinary one when it is full."""
+        if is_urgent(item.topic.value) and self.full() and self._ordinary:
+            self._ordinary.pop()
+        super().put_nowait(item)
+
+
+class CommandDesk:
+    """Takes messages from the command topics; lives longer than any connection.
+
+    Args:
+        ask: the way to the control process.
+        publish: publishes a reply, on whatever connection there is then.
+    """
+
+    def __init__(self, topics: Topics, ask: Ask, publish: Publish) -> None:
+        self._topics = topics
+        self._ask = ask
+        self._publish = publish
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ordinary_in_progress = 0
+
+    def take(self, message: aiomqtt.Message) -> None:
+        """Begin to serve one message. Never blocks."""
+        payload = message.payload
+        if not payload:
+            return  # somebody cleared a retained command
+        verb = self._topics.verb(message.topic.value)
+        try:
+            command = parse(verb, payload, retained=message.retain, now_utc_s=time.time())
+            self._check_load(command)
+        except EnvelopeRefused as refusal:
+            self._refuse(verb, refusal)
+        else:
+            self._spawn(self._serve(command))
+
+    async def close(self, timeout_s: float) -> None:
+        """Let what is in progress be forwarded; give up after the time."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout_s)
+        for task in self._tasks:
+            task.cancel()
+
+    def _check_load(self, command: Command) -> None:
+        if command.verb not in URGENT and self._ordinary_in_progress >= MOST_IN_PROGRESS:
+            raise EnvelopeRefused(
+                "too many commands at once; send it again", client=command.client, id=command.id
+            )
+
+    def _refuse(self, verb: str, refusal: EnvelopeRefused) -> None:
+        log.warning("command_refused", verb=verb[:64], client=refusal.client, reason=str(refusal))
+        if refusal.id:
+            self._spawn(self._answer_refusal(verb, refusal))
+
+    async def _answer_refusal(self, verb: str, refusal: EnvelopeRefused) -> None:
+        reply = Reply(refusal.id, "refused", refusal.message)
+        await self._reply(Command(verb, refusal.id, refusal.client), reply)
+
+    async def _serve(self, command: Command) -> None:
+        ordinary = command.verb not in URGENT
+        self._ordinary_in_progress += ordinary
+        try:
+            # Forwarding does not wait for the broker to take the first reply.
+            accepted = self._spawn(self._reply(command, Reply(command.id, "accepted")))
+            reply = await self._forward(command)
+            await asyncio.wait([accepted])
+            await self._reply(command, reply)
+        finally:
+            self._ordinary_in_progress -= ordinary
+
+    async def _forward(self, command: Command) -> Reply:
+        try:
+            return await self._ask(command, ANSWER_TIMEOUT_S)
+        except NoAnswer:
+            # It may have been carried out, so "refused" would be a lie.
+            reason = "control has not answered yet; send the same id again to learn the outcome"
+            return Reply(command.id, "accepted", reason)
+        except DaqError as error:
+            return Reply(command.id, "refused", str(error))
+
+    async def _reply(self, command: Command, reply: Reply) -> None:
+        message = ReplyMessage.model_construct(
+            id=command.id,
+            client=command.client,
+            verb=command.verb,
+            station=command.station,
+            state=reply.state,
+            reason=reply.reason,
+            data=dict(reply.data),
+            utc_s=time.time(),
+        )
+        topic = self._topics.reply(command.client, command.id)
+        try:
+            await self._publish(Outgoing(topic, message.payload()))
+        except aiomqtt.MqttError as error:
+            # The client asks again with the same id and gets the stored answer.
+            log.warning("reply_lost", id=command.id, client=command.client, reason=str(error))
+
+    def _spawn(self, work: Awaitable[None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task

@@ -1,0 +1,277 @@
+"""Commands as they come from the broker: who asks what, and whether it may still be done.
+
+Whatever bytes come in, `parse` returns a `Command` or raises `EnvelopeRefused`; nothing else.
+Everything is checked before a word of it is believed: size, depth, duplicate keys, types,
+names, finite numbers, unknown keys, age.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import datetime
+from typing import Annotated, Any, cast
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+)
+
+from daq.errors import CommandRefused
+from daq.gateway.topics import NAME, is_name
+from daq.model import Command
+
+MAX_BYTES = 64 * 1024
+MAX_DEPTH = 16
+MAX_VALIDITY_S = 3600.0
+"""Longest time from `issued` to `expires`: nobody knows what a bench looks like in an hour."""
+MAX_AHEAD_S = 30.0
+"""How far the sender's clock may be ahead of ours."""
+_LATEST_UTC_S = 1e11  # the year 5138; a time in milliseconds is beyond it
+
+
+class EnvelopeRefused(CommandRefused):
+    """A command that is not carried out.
+
+    Attributes:
+        id: id of the command; empty when it could not be read, so that nobody can be answered.
+        client: who sent it; empty in the same cases.
+    """
+
+    def __init__(self, reason: str, *, client: str = "", id: str = "") -> None:  # noqa: A002
+        super().__init__(reason)
+        self.client = client
+        self.id = id
+
+
+def _moment(value: Any) -> float:
+    if isinstance(value, str):
+        return _iso(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError("a time is Unix seconds or ISO 8601 with a zone")
+    if not 0 < value < _LATEST_UTC_S:
+        raise ValueError("a time is in Unix seconds, not milliseconds")
+    return float(value)
+
+
+def _iso(text: str) -> float:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("a time is Unix seconds or ISO 8601 with a zone") from None
+    if moment.tzinfo is None:
+        raise ValueError("an ISO 8601 time needs a zone, as in 2026-01-31T12:00:00Z")
+    try:
+        return moment.timestamp()
+    except (OverflowError, OSError):
+        raise ValueError("a time out of range") from None
+
+
+_EITHER_TIME: dict[str, Any] = {
+    "oneOf": [
+        {"type": "number", "description": "Unix seconds"},
+        {"type": "string", "format": "date-time", "description": "ISO 8601 with a zone"},
+    ]
+}
+Moment = Annotated[float, BeforeValidator(_moment), WithJsonSchema(_EITHER_TIME)]
+Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
+Station = Annotated[str, Field(pattern=f"^(|[*]|{NAME.pattern})$")]
+Text = Annotated[str, Field(max_length=1000)]
+Scalar = str | int | float | bool | None
+
+
+class Envelope(BaseModel):
+    """What every command carries, beside the arguments of its verb."""
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
+
+    id: Name = Field(description="made up by the client; the same id is carried out once")
+    client: Name = Field(description="who asks; the replies go to this name")
+    station: Station = Field(
+        default="", description="a station; * for all of them where a verb allows"
+    )
+    issued: Moment
+    expires: Moment = Field(description="after this time the command is refused")
+
+
+class StatusCommand(Envelope):
+    """Ask what the stations do; the answer is the data of the reply."""
+
+
+class RunsCommand(Envelope):
+    """Ask for the runs; the answer is the data of the reply."""
+
+
+class StartCommand(Envelope):
+    """Start a run of a protocol on a cell."""
+
+    protocol: Annotated[str, Field(min_length=1, max_length=1000)]
+    cell: Name
+    nominal_capacity_Ah: Annotated[float, Field(gt=0)] | None = None
+    chemistry: Text = ""
+    batch: Text = ""
+    operator: Text = ""
+    parameters: dict[str, str | int | float] = Field(default_factory=dict)
+    metadata: dict[str, Scalar] = Field(default_factory=dict)
+
+
+class StopCommand(Envelope):
+    """Switch OFF and end the run; overtakes every other command."""
+
+    reason: Text = ""
+
+
+class StopAllCommand(Envelope):
+    """Switch OFF everything; overtakes every other command."""
+
+    reason: Text = ""
+
+
+class PauseCommand(Envelope):
+    """Switch OFF and keep the run."""
+
+    reason: Text = ""
+
+
+class ResumeCommand(Envelope):
+    """Go on with a run that was paused."""
+
+
+class ClearCommand(Envelope):
+    """Take back a trip; never energises."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+VERBS: dict[str, type[Envelope]] = {
+    "status": StatusCommand,
+    "runs": RunsCommand,
+    "start": StartCommand,
+    "stop": StopCommand,
+    "stop-all": StopAllCommand,
+    "pause": PauseCommand,
+    "resume": ResumeCommand,
+    "clear": ClearCommand,
+}
+URGENT = frozenset({"stop", "stop-all"})
+_ENVELOPE = frozenset(Envelope.model_fields)
+
+
+def parse(verb: str, payload: bytes, *, retained: bool, now_utc_s: float) -> Command:
+    """A command, checked.
+
+    Args:
+        verb: last level of the topic.
+        payload: the bytes as received.
+        retained: the broker's flag: the command was sent before we listened.
+        now_utc_s: real time (never the lab's accelerated time).
+
+    Raises:
+        EnvelopeRefused: it must not be carried out; says why, and to whom if that is readable.
+    """
+    document = _document(payload)
+    asker = _asker(document)
+    if retained:
+        raise EnvelopeRefused("a retained command is never carried out", **asker)
+    model = VERBS.get(verb)
+    if model is None:
+        raise EnvelopeRefused(f"unknown verb; there are {', '.join(VERBS)}", **asker)
+    try:
+        message = model.model_validate(document)
+    except ValidationError as error:
+        raise EnvelopeRefused(_first_problem(error), **asker) from None
+    _check_age(message, now_utc_s, asker)
+    return _command(verb, message)
+
+
+def _document(payload: bytes) -> dict[str, Any]:
+    if len(payload) > MAX_BYTES:
+        raise EnvelopeRefused(f"more than {MAX_BYTES} bytes")
+    try:
+        value = json.loads(
+            payload.decode(),
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            object_pairs_hook=_unique,
+        )
+    except (ValueError, RecursionError) as error:
+        raise EnvelopeRefused(f"not JSON: {type(error).__name__}") from None
+    if not isinstance(value, dict):
+        raise EnvelopeRefused("not a JSON object")
+    document = cast("dict[str, Any]", value)
+    if _is_deeper_than(document, MAX_DEPTH):
+        raise EnvelopeRefused(f"nested deeper than {MAX_DEPTH}", **_asker(document))
+    return document
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("a number out of range")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a duplicate key")
+    return found
+
+
+def _is_deeper_than(value: Any, depth: int) -> bool:
+    level: list[Any] = [value]
+    for _ in range(depth):
+        level = [child for item in level for child in _children(item)]
+    return any(isinstance(item, (dict, list)) for item in level)
+
+
+def _children(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(cast("dict[str, Any]", value).values())
+    return cast("list[Any]", value) if isinstance(value, list) else []
+
+
+def _asker(document: dict[str, Any]) -> dict[str, str]:
+    # Both or nothing: a reply topic needs both, and only names that are safe as topic levels.
+    found = {key: document.get(key) for key in ("client", "id")}
+    if all(isinstance(value, str) and is_name(value) for value in found.values()):
+        return cast("dict[str, str]", found)
+    return {}
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    place = ".".join(str(part) for part in problem["loc"])[:100]
+    return f"{place}: {problem['msg']}" if place else problem["msg"]
+
+
+def _check_age(message: Envelope, now_utc_s: float, asker: dict[str, str]) -> None:
+    if message.expires <= now_utc_s:
+        raise EnvelopeRefused("the command has expired", **asker)
+    if message.issued > now_utc_s + MAX_AHEAD_S:
+        raise EnvelopeRefused("issued in the future: check the sender's clock", **asker)
+    if message.expires - message.issued > MAX_VALIDITY_S:
+        raise EnvelopeRefused(f"valid for more than {MAX_VALIDITY_S:.0f} s", **asker)
+
+
+def _command(verb: str, message: Envelope) -> Command:
+    arguments = message.model_dump(exclude=set(_ENVELOPE), exclude_unset=True)
+    return Command(
+        verb=verb,
+        id=message.id,
+        client=message.client,
+        station=message.station,
+        issued_utc_s=message.issued,
+        expires_utc_s=message.expires,
+        arguments=arguments,
+    )

@@ -1,0 +1,185 @@
+"""Journal -> MQTT: the live tail, the back-fill of what it missed, and the stations' states.
+
+The live tail never waits for the back-fill: when it is behind (after an outage, or because the
+broker is slow) it leaves what lies between to the back-fill and goes on at the journal's head.
+So live data is young again at once, and the buffer of an outage is the journal on disk, never
+memory: one page of each kind is all that is ever held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import ParamSpec, Protocol, TypeVar
+
+from daq.clock import monotonic
+from daq.gateway.batches import LiveBatches, Outgoing, history_messages
+from daq.gateway.cursor import Cursor, Gap
+from daq.gateway.messages import as_json
+from daq.gateway.topics import Topics
+from daq.journal import JournalReader, Kept
+from daq.model import Event
+
+POLL_S = 0.1
+LIVE_PAGE = 1000
+MOST_BEHIND = 5000
+"""Entries that the live tail may be behind before it leaves them to the back-fill."""
+STATE_PERIOD_S = 0.5
+HISTORY_PAGE = 500
+HISTORY_RATE_HZ = 5000.0
+"""Most back-filled entries per second: the two cores belong to control."""
+
+
+class Outbox(Protocol):
+    """What publishes; returns when the broker has acknowledged everything, else raises."""
+
+    async def publish_all(self, messages: Iterable[Outgoing]) -> None:
+        """Publish in the given order at QoS 1."""
+        ...
+
+
+Asked = ParamSpec("Asked")
+Answer = TypeVar("Answer")
+Announce = Callable[[], Awaitable[None]]
+
+
+class LiveTail:
+    """Publishes new entries and states as they come, for as long as one connection lasts.
+
+    Args:
+        reader: a journal reader of its own.
+        announce: publishes the status again, after the backlog has changed.
+    """
+
+    def __init__(
+        self,
+        reader: JournalReader,
+        cursor: Cursor,
+        outbox: Outbox,
+        topics: Topics,
+        *,
+        announce: Announce,
+        missed: asyncio.Event,
+    ) -> None:
+        self._reader = reader
+        self._cursor = cursor
+        self._outbox = outbox
+        self._topics = topics
+        self._announce = announce
+        self._missed = missed
+        self._batches = LiveBatches(topics)
+        self._state_version = 0
+        self._states_due_s = 0.0
+
+    async def run(self) -> None:
+        """Publish until cancelled, or until the connection fails."""
+        await self._leave_to_back_fill()
+        while True:
+            behind = await in_thread(self._reader.head) - self._cursor.live
+            if behind > MOST_BEHIND:
+                await self._leave_to_back_fill()
+            elif behind > 0:
+                await self._publish_page()
+            if monotonic() >= self._states_due_s:
+                await self._publish_states()
+            if behind <= LIVE_PAGE:
+                await asyncio.sleep(POLL_S)
+
+    async def _leave_to_back_fill(self) -> None:
+        head = await in_thread(self._reader.head)
+        await in_thread(self._cursor.miss, head)
+        self._batches.break_chain()
+        self._missed.set()
+        await self._announce()
+
+    async def _publish_page(self) -> None:
+        after = self._cursor.live
+        entries = await in_thread(self._reader.entries, after, LIVE_PAGE)
+        if not entries:
+            return
+        await self._outbox.publish_all(self._batches.messages(entries))
+        await in_thread(self._cursor.advance, entries[-1].seq)
+        if any(isinstance(entry, Event) for entry in entries):
+            self._states_due_s = 0.0  # an edge: the state that goes with it follows at once
+
+    async def _publish_states(self) -> None:
+        kept = await in_thread(self._reader.kept, Kept.STATE, self._state_version)
+        states = [
+            Outgoing(self._topics.state(station), as_json(document), retain=True)
+            for station, (_, document) in kept.items()
+        ]
+        await self._outbox.publish_all(states)
+        versions = [version for version, _ in kept.values()]
+        self._state_version = max(versions, default=self._state_version)
+        self._states_due_s = monotonic() + STATE_PERIOD_S
+
+
+class BackFill:
+    """Publishes the gaps on `history`, oldest first, beside the live tail.
+
+    Args:
+        reader: a journal reader of its own.
+        announce: publishes the status again, after a gap has been filled.
+        missed: set by the live tail when there is a new gap.
+    """
+
+    def __init__(
+        self,
+        reader: JournalReader,
+        cursor: Cursor,
+        outbox: Outbox,
+        topics: Topics,
+        *,
+        announce: Announce,
+        missed: asyncio.Event,
+        rate_hz: float = HISTORY_RATE_HZ,
+    ) -> None:
+        self._reader = reader
+        self._cursor = cursor
+        self._outbox = outbox
+        self._topics = topics
+        self._announce = announce
+        self._missed = missed
+        self._rate_hz = rate_hz
+
+    async def run(self) -> None:
+        """Publish until cancelled, or until the connection fails."""
+        while True:
+            self._missed.clear()
+            gap = await in_thread(self._cursor.oldest_gap)
+            if gap is None:
+                await self._missed.wait()
+            else:
+                await self._fill(gap)
+
+    async def _fill(self, gap: Gap) -> None:
+        began_s = monotonic()
+        messages, last, count = await in_thread(self._page, gap)
+        await self._outbox.publish_all(messages)
+        if await in_thread(self._cursor.fill, gap, last):
+            await self._announce()
+        await asyncio.sleep(max(0.0, began_s + count / self._rate_hz - monotonic()))
+
+    def _page(self, gap: Gap) -> tuple[list[Outgoing], int, int]:
+        """Messages, the number they reach to, and how many entries they hold."""
+        page = self._reader.entries(gap.after, HISTORY_PAGE)
+        wanted = [entry for entry in page if entry.seq <= gap.last]
+        messages = list(history_messages(self._topics, gap, wanted))
+        # Nothing there any more (pruned): the gap ends all the same.
+        last = wanted[-1].seq if wanted else gap.last
+        return messages, last, len(wanted)
+
+
+async def in_thread(
+    function: Callable[Asked, Answer], *args: Asked.args, **kwargs: Asked.kwargs
+) -> Answer:
+    """Run what touches the disk on another thread: a slow disk must not hold up a stop.
+
+    When cancelled it still waits for the thread, so that nobody closes a database under it.
+    """
+    work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait((work,))
+        raise

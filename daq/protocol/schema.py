@@ -1,0 +1,56 @@
+"""The protocol file as it is written."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from daq import units
+from daq.filemodel import FileModel, Name
+from daq.model import Limits
+from daq.protocol.steps import Steps
+from daq.protocol.steps.base import RecordModel
+from daq.quantities import LimitsModel, Quantity
+from daq.units import Amount
+
+PARAMETER_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
+
+Version = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+){0,2}([-+][A-Za-z0-9.-]+)?$")]
+
+
+class SafetyModel(LimitsModel):
+    """The protocol's own limits; they may only tighten the station's and the cell's."""
+
+    charge: Annotated[Amount, Quantity((units.FRACTION, units.CHARGE), above=0.0)] | None = None
+    """Most charge; a percentage is of the nominal capacity."""
+
+    def limits_for(self, nominal_capacity_Ah: float) -> Limits:
+        """The same for the guard."""
+        limits = self.limits()
+        if self.charge is None:
+            return limits
+        relative = self.charge.kind is units.FRACTION
+        charge_Ah = self.charge.value * (nominal_capacity_Ah if relative else 1.0)
+        return limits.tighten(Limits(charge_Ah=charge_Ah))
+
+
+class ProtocolModel(FileModel):
+    """A test program for any cell."""
+
+    protocol: Name = Field(examples=["protocol: formation-nmc-graphite"])
+    """Its name."""
+    version: Version = Field(examples=["version: 1.0.0"])
+    """Raised with every change; recorded with every run, beside the file's hash."""
+    description: str = ""
+    """What it is for, in a sentence."""
+    parameters: dict[
+        Annotated[str, StringConstraints(pattern=PARAMETER_PATTERN)], str | int | float
+    ] = Field(default_factory=dict[str, str | int | float])
+    """Name -> value; used as `$name`, and may be given anew at the start of a run."""
+    record: RecordModel = RecordModel()
+    """Recording rule."""
+    safety: SafetyModel = SafetyModel()
+    """Limits of this protocol."""
+    steps: Steps = Field(examples=["steps: [{rest: 30 min}]"])
+    """What is done, in order."""

@@ -93,7 +93,7 @@ class FileModel(BaseModel):
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """A remedy for a misspelt word: the nearest known one, or all of them."""
-    candidates = list(known)
+    candidates = [str(one) for one in known]
     close = get_close_matches(word.lower(), candidates, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"

@@ -5,7 +5,7 @@ A `Site` is the ground that one step stands on; the `Builder` collects what the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -16,6 +16,9 @@ from daq.model import Cell, Limits, Span
 from daq.protocol.program import Condition, End, Instruction, Quantity, RecordRule, Repeat, Step
 from daq.protocol.until import Clause
 from daq.yamlfile import Document, Where
+
+Ends = frozenset[tuple[Quantity, bool]]
+"""End conditions that a kind of step can have: quantity, and True for `>=`."""
 
 Tier = tuple[str, Limits]
 """Who limits ("station A1", "cell c7"), and to what."""
@@ -91,7 +94,7 @@ class Site:
             if not low <= value <= high:
                 side, limit = ("above", high) if value > high else ("below", low)
                 message = f"{what} is {side} the {limit:.6g} {unit} of {name}"
-                self.refuse(message, key, f"{name} allows {low:.6g} to {high:.6g} {unit}")
+                self.refuse(message, key, f"allowed there: {low:.6g} to {high:.6g} {unit}")
 
     def conditions(self, clauses: Sequence[Clause], at_most_s: float) -> tuple[Condition, ...]:
         """Resolve end conditions, and check that each could be reached and may be."""
@@ -107,9 +110,7 @@ class Site:
                 self.check_charge(condition.value, f"the end {condition.text!r}", key)
         return resolved
 
-    def check_direction(
-        self, clauses: Sequence[Clause], allowed: set[tuple[Quantity, bool]]
-    ) -> None:
+    def check_direction(self, clauses: Sequence[Clause], allowed: Ends) -> None:
         """Refuse an end that this kind of step cannot reach, or reaches at once."""
         for index, clause in enumerate(clauses):
             if (clause.quantity, clause.at_least) not in allowed:
@@ -166,7 +167,7 @@ class Builder:
         self.expected_s += self._passes * min(expected_s, step.at_most_s)
 
     @contextmanager
-    def loop(self, times: int, *, counts_cycles: bool, where: Where = ()) -> Iterator[None]:
+    def loop(self, times: int, *, counts_cycles: bool, where: Where = ()) -> Generator[None]:
         """What is added inside runs `times` times in all."""
         begin = len(self.instructions)
         self.instructions.append(Repeat(times, begin, counts_cycles))
@@ -198,8 +199,9 @@ def intersection(tiers: Sequence[Tier], place: Place) -> Limits:
         for quantity in ("voltage_V", "current_A", "temperature_degC"):
             low, high = getattr(limits, quantity)
             if not low < high:
+                named = quantity.partition("_")[0]
                 raise InputError(
-                    f"{name} and the limits above it have no {quantity.partition('_')[0]} in common",
+                    f"{name} and the limits above it have no {named} in common",
                     place=place,
                     remedy=f"together they ask for at least {low:.6g} and at most {high:.6g}",
                 )

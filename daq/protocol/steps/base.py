@@ -6,23 +6,20 @@ A new kind is one class in this folder and one line in `daq.protocol.steps`.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, cast
 
 from pydantic import Field
 
 from daq import units
 from daq.filemodel import FileModel
 from daq.model import Limits
-from daq.protocol.build import Builder, Site
-from daq.protocol.program import Quantity, RecordRule, Step, StepKind
+from daq.protocol.build import Builder, Ends, Site
+from daq.protocol.program import RecordRule, Step, StepKind
 from daq.protocol.until import Until
 from daq.quantities import Duration, LimitsModel
 from daq.quantities import Quantity as WithUnit
 from daq.units import Amount
 from daq.yamlfile import Where
-
-Ends = frozenset[tuple[Quantity, bool]]
-"""End conditions that a kind of step can have: quantity, and True for `>=`."""
 
 CHARGES, DISCHARGES = "charges", "discharges"
 
@@ -139,7 +136,8 @@ def describe(raw: dict[str, Any], key: str) -> str:
 
 def _inline(value: Any, between: str = " ") -> str:
     if isinstance(value, dict):
-        return " ".join(f"{key} {_inline(inner)}" for key, inner in value.items())
+        items = cast(dict[str, Any], value).items()
+        return " ".join(f"{key} {_inline(inner)}" for key, inner in items)
     if isinstance(value, list):
-        return between.join(_inline(inner) for inner in value)
+        return between.join(_inline(inner) for inner in cast(list[Any], value))
     return str(value)

@@ -8,10 +8,10 @@ from pydantic import Field
 
 from daq import units
 from daq.model import Setpoint
-from daq.protocol.build import Site
+from daq.protocol.build import Ends, Site
 from daq.protocol.program import Condition, Quantity, Step
 from daq.protocol.steps import setpoints
-from daq.protocol.steps.base import CHARGES, DISCHARGES, Ends, MovingStep
+from daq.protocol.steps.base import CHARGES, DISCHARGES, MovingStep
 from daq.quantities import Quantity as WithUnit
 from daq.units import Amount
 
@@ -120,11 +120,13 @@ def expected_s(
     site: Site, until: tuple[Condition, ...], current_A: float, at_most_s: float
 ) -> float:
     """How long a current takes to its first end, a voltage counting as the whole cell."""
-    whole_s = 3600.0 * site.nominal_Ah / current_A
-    guesses = {
-        Quantity.VOLTAGE: lambda _: whole_s,
-        Quantity.TIME: lambda value: value,
-        Quantity.CHARGE: lambda value: 3600.0 * value / current_A,
-    }
-    known = [guesses[end.quantity](end.value) for end in until if end.quantity in guesses]
+    seconds_per_Ah = 3600.0 / current_A
+    known: list[float] = []
+    for end in until:
+        if end.quantity is Quantity.VOLTAGE:
+            known.append(site.nominal_Ah * seconds_per_Ah)
+        elif end.quantity is Quantity.CHARGE:
+            known.append(end.value * seconds_per_Ah)
+        elif end.quantity is Quantity.TIME:
+            known.append(end.value)
     return min(known, default=at_most_s)

@@ -10,9 +10,9 @@ from pydantic import Field
 from daq import units
 from daq.filemodel import FileModel
 from daq.model import Spectrum
-from daq.protocol.build import Site
+from daq.protocol.build import Ends, Site
 from daq.protocol.program import Condition, Quantity, Soak, Step
-from daq.protocol.steps.base import Ends, StepModel
+from daq.protocol.steps.base import StepModel
 from daq.protocol.until import Until
 from daq.quantities import Duration, Temperature
 from daq.quantities import Quantity as WithUnit
@@ -31,7 +31,12 @@ class Rest(StepModel):
 
     kind: ClassVar[str] = "rest"
     ends: ClassVar[Ends] = frozenset(
-        {(quantity, up) for quantity in (Quantity.VOLTAGE, Quantity.TEMPERATURE) for up in (0, 1)}
+        {
+            (Quantity.VOLTAGE, True),
+            (Quantity.VOLTAGE, False),
+            (Quantity.TEMPERATURE, True),
+            (Quantity.TEMPERATURE, False),
+        }
     )
 
     rest: Duration = Field(examples=["rest: 30 min"])
@@ -76,9 +81,7 @@ class ChamberStep(StepModel):
         if self.soak is None:
             return self.step(site, CHAMBER_ANSWER_S, soak=Soak(target, inf, 0.0)), 0.0
         if self.soak.duration > self.soak.at_most:
-            site.refuse(
-                "the soak is longer than its at_most", ("soak", "at_most"), "make it longer"
-            )
+            site.refuse("the soak outlasts its at_most", ("soak", "at_most"), "make it longer")
         soak = Soak(target, self.soak.within, self.soak.duration)
         return self.step(site, self.soak.at_most, soak=soak), self.soak.duration
 

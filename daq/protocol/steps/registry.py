@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -36,7 +37,8 @@ def _check_kind(value: object) -> object:
     keys = list(cast(Mapping[str, Any], value))
     kinds = [key for key in keys if key in KINDS]
     if not kinds:
-        key = keys[0] if keys else ""
+        close = (key for key in keys if get_close_matches(key, KINDS, n=1))
+        key = next(close, keys[0] if keys else "")
         raise mistake(f"there is no step {key!r}", nearest(key, KINDS), (key,), at_key=True)
     if len(kinds) > 1:
         message = f"{kinds[0]!r} and {kinds[1]!r} are two steps"

@@ -9,10 +9,10 @@ from pydantic import Field, model_validator
 from daq import units
 from daq.filemodel import FileModel, mistake
 from daq.model import Setpoint
-from daq.protocol.build import Site
+from daq.protocol.build import Ends, Site
 from daq.protocol.program import Condition, Quantity, Step
 from daq.protocol.steps import setpoints
-from daq.protocol.steps.base import CHARGES, DISCHARGES, Ends, MovingStep
+from daq.protocol.steps.base import CHARGES, DISCHARGES, MovingStep
 from daq.protocol.steps.currents import expected_s
 from daq.quantities import Quantity as WithUnit
 from daq.quantities import Voltage

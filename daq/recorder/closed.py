@@ -1,0 +1,150 @@
+"""The closed file, `RUN.h5`: written once from the journal, read back, hashed, and left alone.
+
+The work is a generator that stops for breath after every batch, so that one long run's file is
+written between the polls of the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from daq.errors import DaqError
+from daq.journal import JournalReader
+from daq.model import RunInfo
+from daq.recorder import columns, derive
+from daq.recorder.columns import Rows
+from daq.recorder.layout import RunFile, h5py
+from daq.recorder.room import require_room
+
+_CHUNK = 4096  # rows; about 0.8 MB, small enough to read a part of a run
+_PACKED: dict[str, Any] = {"shuffle": True, "compression": "gzip", "compression_opts": 1}
+_HASH_BLOCK = 8 << 20
+
+
+class NotAsWritten(DaqError):  # noqa: N818 - named like the other errors
+    """What was read back from a new file is not what the journal says."""
+
+
+def write_closed(reader: JournalReader, run: str, folder: Path) -> Iterator[None]:
+    """Make `RUN.h5` and `RUN.h5.sha256`, a batch at each turn; remove `RUN.h5.part`.
+
+    An existing `RUN.h5` is never touched.
+
+    Raises:
+        OSError: the disk is full, or failed.
+        NotAsWritten: the new file did not read back as the journal.
+    """
+    final, part = folder / f"{run}.h5", folder / f"{run}.h5.part"
+    temporary = folder / f"{run}.h5.tmp"
+    info = reader.run(run)
+    if not final.exists() and info is not None:
+        require_room(folder, part.stat().st_size if part.exists() else 0)
+        temporary.unlink(missing_ok=True)
+        yield from _write(temporary, reader, info)
+        yield from _compare(temporary, reader, info)
+        yield from _publish(temporary, final)
+    part.unlink(missing_ok=True)
+
+
+def _write(path: Path, reader: JournalReader, run: RunInfo) -> Iterator[None]:
+    events = reader.events(run.id)
+    log = derive.event_rows(events)
+    with RunFile(path, "closed") as file:
+        file.describe(run, events)
+        raw = file.table("raw_data", columns.RAW, chunks=(_CHUNK,), **_PACKED)
+        fold = derive.CycleFold()
+        for rows in _raw_rows(reader, run):
+            raw.append(rows)
+            fold.add(rows)
+            yield
+        _small(file, "eis_data", columns.EIS, derive.spectrum_rows(events))
+        _small(file, "cycle_stats", columns.CYCLES, fold.rows())
+        _small(file, "events", columns.events(log.dtype["data"].itemsize), log)
+
+
+def _raw_rows(reader: JournalReader, run: RunInfo) -> Iterator[Rows]:
+    deriver = derive.Deriver()
+    for rows in reader.record_rows(run.id):
+        yield deriver.derive(derive.journal_rows(rows))
+
+
+def _small(file: RunFile, name: str, table: tuple[columns.Column, ...], rows: Rows) -> None:
+    chunks = (max(1, min(len(rows), 1024)),)
+    file.table(name, table, chunks=chunks, **_PACKED).append(rows)
+
+
+def _compare(path: Path, reader: JournalReader, run: RunInfo) -> Iterator[None]:
+    """Read the file and the journal again, and demand the same bytes in every row."""
+    events = reader.events(run.id)
+    with h5py.File(path, "r") as file:
+        tables: Any = file
+        start = 0
+        for rows in _raw_rows(reader, run):
+            _same(path, "raw_data", rows, tables["raw_data"][start : start + len(rows)])
+            start += len(rows)
+            yield
+        _same_count(path, start, len(tables["raw_data"]))
+        _same(path, "eis_data", derive.spectrum_rows(events), tables["eis_data"][:])
+        _same(path, "events", derive.event_rows(events), tables["events"][:])
+
+
+def _same(path: Path, table: str, expected: Rows, found: Any) -> None:
+    if expected.tobytes() != np.asarray(found).tobytes():
+        raise NotAsWritten(f"{path}: /{table} differs from the journal")
+
+
+def _same_count(path: Path, expected: int, found: int) -> None:
+    if expected != found:
+        raise NotAsWritten(f"{path}: /raw_data has {found} rows, the journal {expected}")
+
+
+def _publish(temporary: Path, final: Path) -> Iterator[None]:
+    """Make the file durable, and only then visible under its name."""
+    _fsync(temporary)
+    digest = hashlib.sha256()
+    with temporary.open("rb") as file:
+        while block := file.read(_HASH_BLOCK):
+            digest.update(block)
+            yield
+    temporary.chmod(0o444)
+    _write_hash(final.with_name(f"{final.name}.sha256"), f"{digest.hexdigest()}  {final.name}\n")
+    _rename_new(temporary, final)
+    _fsync(final.parent)
+
+
+def _write_hash(path: Path, line: str) -> None:
+    # Before the file itself has its name: a closed file without its hash is never seen.
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.unlink(missing_ok=True)
+    temporary.write_text(line, encoding="ascii")
+    temporary.chmod(0o444)
+    _fsync(temporary)
+    temporary.replace(path)
+
+
+def _rename_new(temporary: Path, final: Path) -> None:
+    """Rename, and fail where there is a file already."""
+    try:
+        os.link(temporary, final)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if final.exists():
+            raise
+        temporary.rename(final)
+        return
+    temporary.unlink()
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

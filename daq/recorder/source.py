@@ -1,0 +1,152 @@
+"""Where the rows of a run are read from: its closed file, or the journal while it runs."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from daq.errors import InputError
+from daq.journal import JournalReader
+from daq.recorder import metadata
+from daq.recorder.columns import Rows
+from daq.recorder.derive import CycleFold, Deriver, journal_rows, spectrum_rows
+from daq.recorder.layout import h5py
+
+_BATCH = 65_536  # rows
+
+
+class Source(Protocol):
+    """One run's data, whatever they are read from."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is known about the run: `metadata.run_facts`."""
+        ...
+
+    def batches(self) -> Iterator[Rows]:
+        """Rows of `/raw_data`, in order; no batch is empty."""
+        ...
+
+    def spectra(self) -> Rows:
+        """Rows of `/eis_data`."""
+        ...
+
+    def cycles(self) -> Rows:
+        """Rows of `/cycle_stats`."""
+        ...
+
+
+class JournalSource:
+    """A run as the journal has it now.
+
+    Raises:
+        InputError: the journal has no such run.
+    """
+
+    def __init__(self, reader: JournalReader, run: str) -> None:
+        info = reader.run(run)
+        if info is None:
+            raise unknown_run(run, [known.id for known in reader.runs()])
+        self._reader = reader
+        self._run = info
+        self._events = reader.events(run)
+        self.facts = metadata.run_facts(info, self._events)
+
+    def batches(self) -> Iterator[Rows]:
+        """Rows of `/raw_data`, in order; no batch is empty."""
+        deriver = Deriver()
+        for rows in self._reader.record_rows(self._run.id):
+            yield deriver.derive(journal_rows(rows))
+
+    def spectra(self) -> Rows:
+        """Rows of `/eis_data`."""
+        return spectrum_rows(self._events)
+
+    def cycles(self) -> Rows:
+        """Rows of `/cycle_stats`."""
+        fold = CycleFold()
+        for rows in self.batches():
+            fold.add(rows)
+        return fold.rows()
+
+
+class FileSource:
+    """A closed file.
+
+    Raises:
+        InputError: the file is missing, or is not a closed file of this program.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            with h5py.File(path, "r") as file:
+                attributes: Any = file.attrs
+                whole = json.loads(attributes["metadata"])
+                closed = attributes["state"] == "closed"
+        except (OSError, KeyError, ValueError) as error:
+            raise InputError(f"{path} cannot be read as a closed run: {error}") from error
+        if not closed or metadata.OWN not in whole:
+            raise InputError(f"{path} is not a closed file of battery-daq")
+        self.facts = cast("dict[str, Any]", whole[metadata.OWN])
+
+    def batches(self) -> Iterator[Rows]:
+        """Rows of `/raw_data`, in order; no batch is empty."""
+        with h5py.File(self._path, "r") as file:
+            table: Any = file["raw_data"]
+            for start in range(0, len(table), _BATCH):
+                yield table[start : start + _BATCH]
+
+    def spectra(self) -> Rows:
+        """Rows of `/eis_data`."""
+        return self._whole("eis_data")
+
+    def cycles(self) -> Rows:
+        """Rows of `/cycle_stats`."""
+        return self._whole("cycle_stats")
+
+    def _whole(self, name: str) -> Rows:
+        with h5py.File(self._path, "r") as file:
+            table: Any = file[name]
+            return np.asarray(table[:])
+
+
+def open_source(origin: JournalReader | Path, run: str = "") -> Source:
+    """The data of one run.
+
+    Args:
+        origin: a closed HDF5 file, or a journal.
+        run: id of the run; not needed for a file.
+
+    Raises:
+        InputError: no such run, or not such a file.
+    """
+    if isinstance(origin, JournalReader):
+        return JournalSource(origin, run)
+    return FileSource(origin)
+
+
+def locate(run: str, folder: Path, reader: JournalReader) -> JournalReader | Path:
+    """The closed file of a run when there is one, else the journal.
+
+    Raises:
+        InputError: neither knows the run.
+    """
+    path = folder / f"{run}.h5"
+    if path.parent == folder and path.is_file():
+        return path
+    if reader.run(run) is None:
+        raise unknown_run(run, [known.id for known in reader.runs()])
+    return reader
+
+
+def unknown_run(run: str, known: list[str]) -> InputError:
+    """The error for a run that nobody knows, with the nearest ones that are known."""
+    near = difflib.get_close_matches(run, known, n=3, cutoff=0.5) or known[-3:]
+    remedy = f"did you mean {', '.join(near)}?" if near else "there are no runs yet"
+    return InputError(f"there is no run {run!r}", remedy=remedy)

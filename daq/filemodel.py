@@ -87,8 +87,18 @@ class FileModel(BaseModel):
         for name, field in cls.model_fields.items():
             key = field.alias or name
             if field.is_required() and key not in given:
-                example = f", like `{field.examples[0]}`" if field.examples else ""
+                example = f", like `{key}: {_flow(field.examples[0])}`" if field.examples else ""
                 raise mistake(f"the key {key!r} is missing", f"add it{example}", at_key=True)
+
+
+def _flow(value: Any) -> str:
+    """A value as one line of YAML."""
+    if isinstance(value, Mapping):
+        items = cast(Mapping[str, Any], value).items()
+        return f"{{{', '.join(f'{key}: {_flow(inner)}' for key, inner in items)}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(_flow(inner) for inner in cast(list[Any], value))}]"
+    return str(value)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

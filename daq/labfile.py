@@ -137,11 +137,11 @@ class InstrumentModel(FileModel):
 class HardLimitsModel(FileModel):
     """A station's hard limits: nothing may exceed them, whatever a protocol says."""
 
-    voltage: VoltageSpan = Field(examples=["[2.0 V, 4.35 V]"])
+    voltage: VoltageSpan = Field(examples=[["2.0 V", "4.35 V"]])
     """Of the cell."""
-    current: CurrentSpan = Field(examples=["[-10 A, 10 A]"])
+    current: CurrentSpan = Field(examples=[["-10 A", "10 A"]])
     """Discharge is negative, charge positive."""
-    temperature: TemperatureSpan = Field(examples=["[0 degC, 60 degC]"])
+    temperature: TemperatureSpan = Field(examples=[["0 degC", "60 degC"]])
     """Of the cell."""
 
 
@@ -159,7 +159,11 @@ class StationModel(FileModel):
     chamber's."""
     limits: HardLimitsModel = Field(
         examples=[
-            "{voltage: [2.0 V, 4.35 V], current: [-10 A, 10 A], temperature: [0 degC, 60 degC]}"
+            {
+                "voltage": ["2.0 V", "4.35 V"],
+                "current": ["-10 A", "10 A"],
+                "temperature": ["0 degC", "60 degC"],
+            }
         ]
     )
     """Hard limits of this position."""
@@ -244,13 +248,20 @@ class LabFileModel(FileModel):
     """Its name; the second word of every MQTT topic."""
     data: str = "data"
     """Folder of journal and results, relative to this file."""
+    protocols: str = "protocols"
+    """Folder of the protocols that may be started by name, relative to this file."""
     clock: ClockModel = ClockModel()
     """Lab time."""
     mqtt: MqttModel = MqttModel()
     """Broker."""
     visa: VisaModel = VisaModel()
     """VISA library."""
-    instruments: dict[InstrumentName, InstrumentModel]
+    instruments: dict[InstrumentName, InstrumentModel] = Field(
+        min_length=1,
+        examples=[
+            {"aps1": {"driver": "keysight_aps", "resource": "TCPIP::10.0.0.21::5025::SOCKET"}}
+        ],
+    )
     """Name -> instrument."""
     stations: dict[Name, StationModel]
     """Name -> test position."""

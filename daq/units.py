@@ -199,4 +199,4 @@ def pattern(*kinds: Kind) -> str:
 
 
 def _escape(unit: str) -> str:
-    return unit.replace("^", r"\^").replace("/", r"\/")
+    return unit.replace("^", r"\^").replace("/", r"\/").replace("µ", "[µ\u03bc]")

@@ -38,9 +38,9 @@ class SafetyModel(LimitsModel):
 class ProtocolModel(FileModel):
     """A test program for any cell."""
 
-    protocol: Name = Field(examples=["protocol: formation-nmc-graphite"])
+    protocol: Name = Field(examples=["formation-nmc-graphite"])
     """Its name."""
-    version: Version = Field(examples=["version: 1.0.0"])
+    version: Version = Field(examples=["1.0.0"])
     """Raised with every change; recorded with every run, beside the file's hash."""
     description: str = ""
     """What it is for, in a sentence."""
@@ -52,5 +52,5 @@ class ProtocolModel(FileModel):
     """Recording rule."""
     safety: SafetyModel = SafetyModel()
     """Limits of this protocol."""
-    steps: Steps = Field(examples=["steps: [{rest: 30 min}]"])
+    steps: Steps = Field(examples=[[{"rest": "30 min"}]])
     """What is done, in order."""

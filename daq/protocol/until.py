@@ -92,7 +92,7 @@ Until = Annotated[tuple[Clause, ...], _Until()]
 def pattern() -> str:
     """A regular expression of what `parse_clause` accepts, for JSON Schemas."""
     forms = [
-        rf"{quantity}\s*[<>]=\s*{_inner(units.pattern(*kinds))}"
+        rf"{quantity}\s*[<>]=\s*(?:\$\w+|{_inner(units.pattern(*kinds))})"
         for quantity, kinds in KINDS.items()
     ]
     return rf"^\s*(?:{'|'.join(forms)})\s*$"

@@ -118,9 +118,9 @@ class StepModel(Instruction):
 class MovingStep(StepModel):
     """A step that moves charge: it says what ends it and what it must never exceed."""
 
-    until: Until = Field(examples=["until: voltage >= 4.2 V"])
+    until: Until = Field(examples=["voltage >= 4.2 V"])
     """What ends it; any one of a list."""
-    at_most: Duration = Field(examples=["at_most: 25 h"])
+    at_most: Duration = Field(examples=["25 h"])
     """Longest duration; reaching it means that something is wrong, and fails the run."""
 
 

@@ -93,7 +93,7 @@ class Charge(_Driven):
     sign: ClassVar[float] = 1.0
     ends: ClassVar[Ends] = _EITHER_WAY | {(Quantity.VOLTAGE, True)}
 
-    charge: Drive = Field(examples=["charge: C/20"])
+    charge: Drive = Field(examples=["C/20"])
     """Current, C-rate or power."""
 
     def moves(self) -> frozenset[str]:
@@ -108,7 +108,7 @@ class Discharge(_Driven):
     sign: ClassVar[float] = -1.0
     ends: ClassVar[Ends] = _EITHER_WAY | {(Quantity.VOLTAGE, False)}
 
-    discharge: Drive = Field(examples=["discharge: C/20"])
+    discharge: Drive = Field(examples=["C/20"])
     """Current, C-rate or power, as a magnitude."""
 
     def moves(self) -> frozenset[str]:

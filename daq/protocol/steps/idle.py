@@ -39,7 +39,7 @@ class Rest(StepModel):
         }
     )
 
-    rest: Duration = Field(examples=["rest: 30 min"])
+    rest: Duration = Field(examples=["30 min"])
     """How long."""
     until: Until = ()
     """What ends it before that."""
@@ -56,11 +56,11 @@ class Rest(StepModel):
 class SoakModel(FileModel):
     """When a chamber's temperature counts as reached."""
 
-    within: Nearness = Field(examples=["within: 0.5 K"])
+    within: Nearness = Field(examples=["0.5 K"])
     """Largest distance from the target."""
-    duration: Duration = Field(alias="for", examples=["for: 30 min"])
+    duration: Duration = Field(alias="for", examples=["30 min"])
     """How long it must stay that near."""
-    at_most: Duration = Field(examples=["at_most: 4 h"])
+    at_most: Duration = Field(examples=["4 h"])
     """Longest wait; reaching it fails the run."""
 
 
@@ -69,7 +69,7 @@ class ChamberStep(StepModel):
 
     kind: ClassVar[str] = "chamber"
 
-    chamber: Temperature = Field(examples=["chamber: 25 degC"])
+    chamber: Temperature = Field(examples=["25 degC"])
     """Temperature to go to."""
     soak: SoakModel | None = None
     """When it counts as reached; without it the program goes on at once."""
@@ -89,13 +89,13 @@ class ChamberStep(StepModel):
 class EisModel(FileModel):
     """An impedance spectrum."""
 
-    start: Frequency = Field(alias="from", examples=["from: 10 kHz"])
+    start: Frequency = Field(alias="from", examples=["10 kHz"])
     """First, highest frequency."""
-    end: Frequency = Field(alias="to", examples=["to: 10 mHz"])
+    end: Frequency = Field(alias="to", examples=["10 mHz"])
     """Last, lowest frequency."""
     per_decade: int = Field(default=10, ge=1, le=100)
     """Points per decade."""
-    amplitude: Amplitude = Field(examples=["amplitude: 5 mV"])
+    amplitude: Amplitude = Field(examples=["5 mV"])
     """Excitation, rms."""
     bias: Bias = 0.0
     """DC potential against the open-circuit voltage."""
@@ -113,7 +113,7 @@ class Eis(StepModel):
 
     kind: ClassVar[str] = "eis"
 
-    eis: EisModel = Field(examples=["eis: {from: 10 kHz, to: 10 mHz, amplitude: 5 mV}"])
+    eis: EisModel = Field(examples=[{"from": "10 kHz", "to": "10 mHz", "amplitude": "5 mV"}])
     """Frequencies and excitation."""
 
     def plan(self, site: Site) -> tuple[Step, float]:

@@ -19,9 +19,9 @@ class RepeatModel(Instruction):
 
     kind: ClassVar[str] = "repeat"
 
-    repeat: int = Field(ge=1, le=100_000, examples=["repeat: 2"])
+    repeat: int = Field(ge=1, le=100_000, examples=[2])
     """How many times in all."""
-    steps: Steps = Field(examples=["steps: [...]"])
+    steps: Steps = Field(examples=[[{"rest": "30 min"}]])
     """What to repeat."""
 
     def compile(self, builder: Builder, where: Where) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from daq import units
 from daq.filemodel import FileModel, mistake
@@ -41,7 +41,7 @@ class Hold(MovingStep):
     kind: ClassVar[str] = "hold"
     ends: ClassVar[Ends] = _SETTLING | {(Quantity.CURRENT, True)}
 
-    hold: Voltage = Field(examples=["hold: 4.2 V"])
+    hold: Voltage = Field(examples=["4.2 V"])
     """Voltage to hold."""
     current: CurrentOrRate | None = None
     """Most current in either direction; default: what the limits allow."""
@@ -68,11 +68,15 @@ class Hold(MovingStep):
 class CccvModel(FileModel):
     """The two halves of a CC-CV step."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["charge"]}, {"required": ["discharge"]}]}
+    )
+
     charge: CurrentOrRate | None = Field(default=None, examples=["C/2"])
     """Current into the cell until the voltage is reached; this or `discharge`."""
     discharge: CurrentOrRate | None = Field(default=None, examples=["C/2"])
     """Current out of the cell until the voltage is reached."""
-    voltage: Voltage = Field(examples=["voltage: 4.2 V"])
+    voltage: Voltage = Field(examples=["4.2 V"])
     """Voltage that is held from there."""
 
     @model_validator(mode="before")
@@ -90,7 +94,7 @@ class Cccv(MovingStep):
     kind: ClassVar[str] = "cccv"
     ends: ClassVar[Ends] = _SETTLING
 
-    cccv: CccvModel = Field(examples=["cccv: {charge: C/2, voltage: 4.2 V}"])
+    cccv: CccvModel = Field(examples=[{"charge": "C/2", "voltage": "4.2 V"}])
     """The current, and the voltage at which it gives way."""
 
     def moves(self) -> frozenset[str]:

@@ -48,7 +48,7 @@ class SerialWire:
                 stopbits=settings.stopbits,
                 xonxoff=settings.xonxoff,
                 timeout=0,
-                write_timeout=timeout_s,
+                write_timeout=settings.timeout_s,
                 exclusive=True,
             )
         except _FAILURES as error:

@@ -5,7 +5,8 @@ What pyvisa-py's raw sockets do, and this module hides:
 - Opening a port that nobody serves succeeds. Here the socket is asked for its error.
 - After the peer has closed, a read spins at full CPU until its timeout and then reports one.
   Here every wait is select() plus a peek, so that the end of the connection is seen at once.
-- The timeout starts anew with every chunk. Here the deadline is the caller's.
+- The timeout starts anew with every chunk, and does not bound a write at all. Here the deadline
+  is the caller's, and bounds both.
 - `clear()` on a connection that the peer has closed never returns. It is never called.
 - Small messages wait for the acknowledgement of the one before (Nagle): 40 ms. Switched off.
 - Descriptors from 1024 on make select() fail. Refused at open, with what to do about it.

@@ -151,11 +151,11 @@ class Binder:
 
     def regulate(self, setpoint_degC: float | None) -> None:
         """Let the chamber follow a setpoint, or none."""
-        if setpoint_degC is not None:
-            self.chamber.set(setpoint_degC)
-            self.chamber.start()
-        elif not self.perturb.ignores_off:
+        if setpoint_degC is None:
             self.chamber.stop()
+            return
+        self.chamber.set(setpoint_degC)
+        self.chamber.start()
 
 
 class Setpoint:

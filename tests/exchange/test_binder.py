@@ -110,6 +110,7 @@ def test_an_mb1_in_manual_mode_reads_as_it_did_on_the_real_one() -> None:
         ("DOOR OPEN", 0, "DOOR OPEN"),  # the MK 53 whose bit does not work
         ("", 1, "DOOR OPEN"),
         ("", 0xFFFE, ""),
+        ("DOOR\u2020OPEN", 0, "DOOR OPEN"),  # the character is the low byte of its word
     ],
 )
 def test_an_alarm_a_note_or_an_open_door_is_a_fault(alarm: str, door: int, fault: str) -> None:
@@ -123,6 +124,15 @@ def test_an_alarm_a_note_or_an_open_door_is_a_fault(alarm: str, door: int, fault
         reading = driver.read()[1]
     assert reading.fault == fault
     assert reading.output_on is False
+
+
+@pytest.mark.parametrize("mode", [0x1000, 0x0800, 0x0400])
+def test_an_mb1_conditions_in_basic_manual_and_program_mode(mode: int) -> None:
+    driver, line = mb1(
+        reads(0x11A9, *DEGC_23_5), reads(0x1A22, mode), reads(0x1228, *BLANK), reads(0x1007, 0)
+    )
+    with line:
+        assert driver.read()[1].output_on is True
 
 
 def test_a_humid_mb2_reads_temperature_humidity_and_contacts() -> None:
@@ -241,7 +251,9 @@ def test_off_keeps_the_other_contacts_of_an_mb2() -> None:
         driver.off(1)
 
 
-@pytest.mark.parametrize(("controller", "word"), [("mb1", 0x0800), ("mb2", 0x0045)])
+@pytest.mark.parametrize(
+    ("controller", "word"), [("mb1", 0x0800), ("mb1", 0x1000), ("mb1", 0x0400), ("mb2", 0x0045)]
+)
 def test_an_off_that_is_not_obeyed_is_noticed(controller: str, word: int) -> None:
     address = {"mb1": 0x1A22, "mb2": 0x1158}[controller]
     off = {"mb1": 0x0000, "mb2": 0x0047}[controller]

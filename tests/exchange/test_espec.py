@@ -232,6 +232,18 @@ def test_the_old_protocol_without_its_second_line_is_no_reply() -> None:
         driver.read()
 
 
+def test_the_old_protocols_echo_of_another_question_is_a_bad_reply() -> None:
+    driver, line = espec(("MON?", ["OK:TEMP?", "24.1,,STANDBY,0"]), old_protocol=True)
+    with line, pytest.raises(BadReply, match=r"TEMP\?"):
+        driver.read()
+
+
+def test_the_old_protocol_may_refuse_on_its_second_line() -> None:
+    driver, line = espec(("MON?", ["OK:MON?", "NA:CHB NOT READY"]), old_protocol=True)
+    with line, pytest.raises(InstrumentRefused, match="not ready"):
+        driver.read()
+
+
 def test_the_old_protocol_refuses_on_its_first_line() -> None:
     driver, line = espec(("MON?", "NA:CHB NOT READY"), old_protocol=True)
     with line, pytest.raises(InstrumentRefused, match="not ready"):

@@ -45,6 +45,7 @@ def bench() -> Bench:
         ("TEMP, S45.0", "OK:TEMP, S45.0"),
         ("MODE,CONSTANT", "OK:MODE,CONSTANT"),
         ("TEMP, S999.0", "NA:DATA OUT OF RANGE"),
+        ("TEMP, S-40.1", "NA:DATA OUT OF RANGE"),
         ("TEMP, X1.0", "NA:PARA ERR"),
         ("TEMP,", "NA:PARA ERR"),
         ("MODE,RUN1", "NA:DATA NOT READY"),
@@ -81,6 +82,7 @@ def test_each_connection_has_its_own_half_line(bench: Bench) -> None:
 def test_a_babbling_client_does_not_fill_the_memory(bench: Bench) -> None:
     for _ in range(100):
         bench.feed(b"x" * 1000)
+    assert len(bench.session._buffer) < 10_000
     assert bench.ask("") == "NA:CMD ERR"
     assert bench.ask("MODE?") == "STANDBY"
 

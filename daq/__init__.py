@@ -1,0 +1,1 @@
+"""battery-daq: instrument control and data acquisition for battery research."""

@@ -63,8 +63,7 @@ class StationConfig:
     Attributes:
         temperature: channel that reads the cell's temperature; None: the cycler's own if it
             has one, else the chamber's.
-        reaction_s, watchdog_s: real time.
-        idle_record_s: lab time.
+        reaction_s, watchdog_s, idle_record_s: real time.
     """
 
     name: str
@@ -107,6 +106,7 @@ class Lab:
     Attributes:
         text, sha256: of the file as it was read; they travel with every run.
         data: absolute path of the folder of journal and results.
+        protocols: absolute path of the folder of protocols that may be started by name.
     """
 
     name: str
@@ -114,6 +114,7 @@ class Lab:
     text: str
     sha256: str
     data: Path
+    protocols: Path
     clock_factor: float
     mqtt: MqttConfig
     visa_backend: str
@@ -157,6 +158,7 @@ def load_lab(path: Path | str) -> Lab:
         text=document.text,
         sha256=document.sha256,
         data=(folder / file.data).resolve(),
+        protocols=(folder / file.protocols).resolve(),
         clock_factor=file.clock.factor,
         mqtt=_mqtt(file.mqtt, file.lab, folder),
         visa_backend=file.visa.backend,

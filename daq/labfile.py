@@ -172,7 +172,7 @@ class StationModel(FileModel):
     watchdog: Duration = 10.0
     """Silence after which the cycler opens its output on its own (real time)."""
     idle_record: Duration = 10.0
-    """How often an idle station is recorded (lab time)."""
+    """How often an idle station is recorded for the live view (real time)."""
 
 
 class DryingModel(FileModel):

@@ -28,8 +28,13 @@ def setup(process: str, folder: Path | None = None, *, level: int = logging.INFO
         folder: made when it does not exist.
         level: lowest level that is kept.
     """
+
+    def named(_: Any, __: str, event: Any) -> Any:
+        return {"process": process, **event}  # not a context variable: threads have their own
+
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        named,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
         structlog.processors.format_exc_info,
@@ -40,7 +45,6 @@ def setup(process: str, folder: Path | None = None, *, level: int = logging.INFO
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(process=process)
     root = logging.getLogger()
     root.handlers = [_queued(_handlers(process, folder, shared))]
     root.setLevel(level)

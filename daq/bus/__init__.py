@@ -1,0 +1,1 @@
+"""Buses: the threads that own lines, and what a line is made of."""

@@ -105,6 +105,8 @@ class Bus:
         future: Future[T] = Future()
 
         def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return  # the caller gave up waiting: then it must not happen later either
             try:
                 future.set_result(job())
             except Exception as error:  # noqa: BLE001 - it is raised again, at the caller

@@ -1,0 +1,1 @@
+"""Control: the process that touches the instruments."""

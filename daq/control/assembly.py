@@ -199,7 +199,7 @@ class _Builder:
             config.chamber,
             config.eis,
             config.limits,
-            config.idle_record_s / self._given.clock.factor,
+            config.idle_record_s,
         )
 
     def _guard(self, config: StationConfig, wiring: Wiring) -> Guard:

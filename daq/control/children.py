@@ -58,7 +58,7 @@ class Child:
             self._pause_s = FIRST_PAUSE_S
         self._retry_at = monotonic() + self._pause_s
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
-        self._close_pipe()
+        self.close_pipe()
         self.process = None
         return True
 
@@ -76,7 +76,7 @@ class Child:
         process = self.process
         if process is None:
             return
-        self._close_pipe()
+        self.close_pipe()
         try:
             process.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -84,6 +84,7 @@ class Child:
             process.kill()
             process.wait()
 
-    def _close_pipe(self) -> None:
+    def close_pipe(self) -> None:
+        """Tell it to finish."""
         if self.process and self.process.stdin:
             self.process.stdin.close()

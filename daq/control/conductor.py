@@ -17,6 +17,7 @@ from daq.control.run import Run
 from daq.control.sweeper import Sweeper
 from daq.control.thermostat import Thermostat
 from daq.errors import InstrumentError, NotEnergised
+from daq.logs import get_logger
 from daq.model import EventKind, MeasurementState, Sample, SpectrumPoint, Trip
 from daq.protocol.program import (
     AbortSweep,
@@ -84,11 +85,12 @@ class Conductor:
         self._output = output
         self._guard = guard
         self._climate = climate
-        self._thermostat = thermostat
-        self._sweeper = sweeper
+        self.thermostat = thermostat
+        self.sweeper = sweeper
         self._sweep_channel = sweep_channel
         self._reports = reports
         self._sweep = ""
+        self._log = get_logger(station=name)
         self._carry_out: dict[type[Action], Callable[[Any, Sample], None]] = {
             Apply: self._apply,
             TurnOff: self._turn_off,
@@ -174,24 +176,24 @@ class Conductor:
         self._output.off()
 
     def _set_chamber(self, action: SetChamber, sample: Sample) -> None:
-        if self._thermostat is None:
+        if self.thermostat is None:
             self.stop("the station has no chamber", sample)
-        elif opposed := self._thermostat.request(self.name, action.temperature_degC):
+        elif opposed := self.thermostat.request(self.name, action.temperature_degC):
             self._wait_for(opposed, sample)
 
     def _start_sweep(self, action: StartSweep, sample: Sample) -> None:
-        if self._sweeper is None:
+        if self.sweeper is None:
             self.stop("the station has no potentiostat", sample)
             return
         self._sweep = MeasurementState.RUNNING
-        if opposed := self._sweeper.request(self, self._sweep_channel, action.spectrum):
+        if opposed := self.sweeper.request(self, self._sweep_channel, action.spectrum):
             self._sweep = ""
             self._wait_for(opposed, sample)
 
     def _abort_sweep(self, action: AbortSweep, sample: Sample) -> None:
         self._sweep = ""
-        if self._sweeper:
-            self._sweeper.abort(self.name)
+        if self.sweeper:
+            self.sweeper.abort(self.name)
 
     def _step_started(self, action: StepStarted, sample: Sample) -> None:
         if action.step.setpoint is None:
@@ -292,9 +294,10 @@ class Conductor:
         self.paused = self.waits_for = self._sweep = ""
         if run:
             run.end(utc_s, outcome, reason)
+            self._log.info("run ended", run=run.info.id, outcome=outcome, reason=reason)
 
     def _release(self) -> None:
-        if self._sweeper:
-            self._sweeper.abort(self.name)
-        if self._thermostat:
-            self._thermostat.release(self.name)
+        if self.sweeper:
+            self.sweeper.abort(self.name)
+        if self.thermostat:
+            self.thermostat.release(self.name)

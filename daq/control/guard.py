@@ -139,7 +139,8 @@ class Output:
 
     def set_range(self, range_A: float) -> None:
         """The channel's current range, A; its error is a fraction of it."""
-        self._error_A = OFF_CURRENT_FRACTION * range_A
+        if isfinite(range_A):
+            self._error_A = OFF_CURRENT_FRACTION * range_A
 
     def command(self, setpoint: Setpoint | None, stamp_s: float) -> None:
         """Note what was last written to the instrument: a setpoint and ON, or None for OFF."""

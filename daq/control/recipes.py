@@ -49,8 +49,12 @@ class Recipes:
             OSError: it cannot be written; nothing new is energised.
         """
         waiting = dict(self._waiting)
-        if all(self._written.get(name) == recipe for name, recipe in waiting.items()):
-            return
+        if any(self._written.get(name) != recipe for name, recipe in waiting.items()):
+            self.write_now()
+
+    def write_now(self) -> None:
+        """Write the file, even if nothing has changed."""
+        waiting = dict(self._waiting)
         document = {
             "buses": {str(slot): name for name, slot in self._slots.items()},
             "instruments": waiting,

@@ -140,7 +140,9 @@ class Run:
             "discharge_Wh": counters.discharge_Wh,
         }
 
-    def note(self, kind: EventKind, utc_s: float, /, *, at_once: bool = True, **data: Any) -> None:
+    def note(
+        self, kind: EventKind, utc_s: float, data: Mapping[str, Any], *, at_once: bool = True
+    ) -> None:
         """Append an event of this run to the journal."""
         time_s = self.engine.test_time_s if self.engine.started else nan
         event = Event(kind, utc_s, self.info.station, self.info.id, time_s, data)

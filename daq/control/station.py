@@ -153,6 +153,8 @@ class Station:
         known, so it is switched off and energised by the whole sequence again.
         """
         was_on = self.output.on
+        if channel := self.output.instrument.ranges.get(self.output.channel):
+            self.guard.output.set_range(max(abs(bound) for bound in channel.current_A))
         self.output.off()
         if was_on and not self.latch:
             self.conductor.hold("the link was lost", self.last)

@@ -1,0 +1,1 @@
+"""The protocol language: file -> program -> engine."""

@@ -291,6 +291,11 @@ class Engine:
         return self._meter.step_time_at(time_s) if self.started else 0.0
 
     @property
+    def time_s(self) -> float:
+        """Stamp of the last observation."""
+        return self._meter.time_s
+
+    @property
     def test_time_s(self) -> float:
         """Lab time since the start, pauses included, at the last observation."""
         return self._meter.time_s - self._meter.start_s if self.started else 0.0

@@ -1,0 +1,176 @@
+"""Commands to a running daemon: start, status, pause, resume, stop, clear, forget."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from daq.cli import watch
+from daq.cli.output import (
+    DEFAULT_LAB,
+    Json,
+    LabFile,
+    Silent,
+    answer,
+    console,
+    data_folder,
+    duration,
+)
+from daq.control.client import SOCKET_NAME, ControlClient, new_command
+from daq.errors import DaqError, InputError
+from daq.model import Reply
+
+Broker = Annotated[
+    str, typer.Option("--broker", help="Go over MQTT, e.g. mqtt://host:1883, not the local socket.")
+]
+StationName = Annotated[str, typer.Argument(help="The station, as in the lab file.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register this group."""
+    for command in (start, status, pause, resume, stop, clear, forget):
+        app.command()(command)
+
+
+def call(lab: str, broker: str, verb: str, station: str = "", **arguments: Any) -> Reply:
+    """Send a command over the local socket, or over MQTT when a broker is given."""
+    if broker:
+        from daq.cli.remote import send  # MQTT stays out of the control process, which is `serve`
+
+        name = Path(lab).stem if lab.endswith((".yaml", ".yml")) and not _is_file(lab) else lab
+        if _is_file(lab):
+            from daq.config import load_lab
+
+            name = load_lab(Path(lab)).name
+        return send(broker, name, new_command(verb, station, **arguments))
+    folder = data_folder(lab)
+    if not (folder / SOCKET_NAME).exists():
+        raise Silent(f"no daemon runs for {lab}", remedy=f"start it: daq serve {lab}")
+    try:
+        return ControlClient(folder).call(verb, station, **arguments)
+    except DaqError as error:
+        raise Silent(error.message, remedy=error.remedy) from error
+
+
+def _is_file(path: str) -> bool:
+    return Path(path).is_file()
+
+
+def start(
+    station: StationName,
+    protocol: Annotated[Path, typer.Argument(help="The protocol file.")],
+    cell: Annotated[str, typer.Option(help="Id of the cell, as in the lab file.")],
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("--parameter", "-p", help="name=value, e.g. -p v_max='4.1 V'."),
+    ] = None,
+    operator: Annotated[str, typer.Option(help="Who is responsible.")] = "",
+    lab: LabFile = DEFAULT_LAB,
+    broker: Broker = "",
+    as_json: Json = False,
+) -> None:
+    """Run a protocol on a cell at a station."""
+    try:
+        text = protocol.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{protocol} cannot be read: {error}") from error
+    arguments: dict[str, Any] = {"text": text, "name": protocol.name, "cell": cell}
+    arguments["parameters"] = dict(_pair(item) for item in parameter or [])
+    if operator:
+        arguments["operator"] = operator
+    reply = call(lab, broker, "start", station, **arguments)
+    run, expected = reply.data.get("run"), reply.data.get("expected_s")
+    text = f"{station}: run [bold]{run}[/] has started; about {duration(expected)} of lab time"
+    answer(reply, text, as_json=as_json)
+
+
+def _pair(item: str) -> tuple[str, str]:
+    name, equals, value = item.partition("=")
+    if not equals or not name.strip():
+        raise InputError(f"{item!r} is not name=value", remedy="write -p v_max='4.1 V'")
+    return name.strip(), value.strip()
+
+
+def status(
+    station: Annotated[str, typer.Argument(help="One station; default: all.")] = "",
+    follow: Annotated[bool, typer.Option("--watch", "-w", help="Keep the display up.")] = False,
+    lab: LabFile = DEFAULT_LAB,
+    broker: Broker = "",
+    as_json: Json = False,
+) -> None:
+    """Show what every station does."""
+    reply = call(lab, broker, "status", station)
+    data = answer(reply, "", as_json=as_json)
+    if as_json:
+        return
+    if not follow:
+        console().print(watch.table(data))
+        return
+    with watch.live(data) as display:
+        while True:
+            time.sleep(1.0)
+            display.update(watch.table(call(lab, broker, "status", station).data))
+
+
+def pause(
+    station: StationName,
+    reason: Annotated[str, typer.Option(help="Goes into the journal.")] = "",
+    lab: LabFile = DEFAULT_LAB,
+    broker: Broker = "",
+    as_json: Json = False,
+) -> None:
+    """Switch the output OFF and hold the run; its step's clock stops."""
+    reply = call(lab, broker, "pause", station, reason=reason)
+    answer(reply, f"{station}: paused, the output is OFF", as_json=as_json)
+
+
+def resume(
+    station: StationName,
+    lab: LabFile = DEFAULT_LAB,
+    broker: Broker = "",
+    as_json: Json = False,
+) -> None:
+    """Go on with a paused run."""
+    answer(call(lab, broker, "resume", station), f"{station}: goes on", as_json=as_json)
+
+
+def stop(
+    station: Annotated[str, typer.Argument(help="The station.")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="Every station.")] = False,
+    reason: Annotated[str, typer.Option(help="Goes into the journal.")] = "",
+    lab: LabFile = DEFAULT_LAB,
+    broker: Broker = "",
+    as_json: Json = False,
+) -> None:
+    """Switch the output OFF and end the run."""
+    if bool(station) == everything:
+        raise InputError("name a station, or say --all")
+    reply = call(lab, broker, "stop", "*" if everything else station, reason=reason)
+    stopped = ", ".join(reply.data.get("stopped") or [])
+    answer(reply, f"OFF, verified: {stopped}", as_json=as_json)
+
+
+def clear(
+    station: StationName,
+    reason: Annotated[str, typer.Option(help="Why it is safe now. Mandatory.")],
+    lab: LabFile = DEFAULT_LAB,
+    broker: Broker = "",
+    as_json: Json = False,
+) -> None:
+    """Clear a trip. Never energises: a run stays paused until `daq resume`."""
+    reply = call(lab, broker, "clear", station, reason=reason)
+    answer(reply, f"{station}: cleared; a run waits for daq resume {station}", as_json=as_json)
+
+
+def forget(
+    instrument: Annotated[str, typer.Argument(help="The instrument, as in the lab file.")],
+    lab: LabFile = DEFAULT_LAB,
+    broker: Broker = "",
+    as_json: Json = False,
+) -> None:
+    """Accept another unit at an instrument's address: it was exchanged on purpose."""
+    reply = call(lab, broker, "forget", instrument=instrument)
+    answer(reply, f"{instrument}: whoever answers next is accepted", as_json=as_json)

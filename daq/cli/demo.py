@@ -1,0 +1,250 @@
+"""`daq demo`: the main job, from nothing to four formed cells, on a simulated bench.
+
+It starts two processes and talks to them as anybody would: a bench of simulated instruments on
+real sockets and ptys, and the daemon on a lab file. What the daemon does is not told that the
+instruments are simulated; only the lab file's clock runs faster.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from daq.cli import watch
+from daq.cli.output import console, print_table
+from daq.config import Lab, load_lab
+from daq.control.client import ControlClient
+from daq.errors import DaqError
+from daq.model import Reply
+
+COME_UP_S = 30.0
+LONGEST_S = 300.0
+CLOSE_S = 30.0
+REFRESH_S = 0.25
+FORMATIONS = {"LFP": "formation-lfp.yaml"}
+FORMATION = "formation-nmc-graphite.yaml"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register this group."""
+    app.command()(demo)
+
+
+def demo(
+    lab: Annotated[Path, typer.Option(help="The lab file.")] = Path("config/demo.yaml"),
+    bench: Annotated[Path, typer.Option(help="The bench file.")] = Path("config/demo-bench.yaml"),
+) -> None:
+    """Form four simulated cells in accelerated time, and show what came out."""
+    if not lab.is_file() or not bench.is_file():
+        raise DaqError(f"{lab} or {bench} is missing", remedy="run it in the project's folder")
+    loaded = load_lab(lab)
+    _clean(loaded.data)
+    began = time.monotonic()
+    with _Processes(loaded.data) as processes:
+        processes.start_bench(bench)
+        processes.start_daemon(lab)
+        show = _Demo(loaded, ControlClient(loaded.data), processes)
+        show.run()
+    console().print(f"done in {time.monotonic() - began:.0f} s; every output is OFF")
+
+
+def _clean(data: Path) -> None:
+    """Forget an earlier demo; refuse to touch a folder that is not one."""
+    if data.exists() and any(data.iterdir()):
+        if not (data / "lock").exists():
+            raise DaqError(f"{data} is not empty and is not from a demo", remedy="move it away")
+        shutil.rmtree(data)
+    data.mkdir(parents=True, exist_ok=True)
+
+
+class _Processes:
+    """The bench and the daemon; both are ended when the block is left, the daemon first."""
+
+    def __init__(self, data: Path) -> None:
+        self._log = (data / "processes.log").open("ab")
+        self._ledger = data / "ledger.json"
+        self._bench: subprocess.Popen[bytes] | None = None
+        self._daemon: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> _Processes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end(self._daemon, "the daemon")
+        self._end(self._bench, "the bench")
+        self._log.close()
+
+    def start_bench(self, bench: Path) -> None:
+        ledger = ("--ledger", str(self._ledger))
+        self._bench = self._start("simulators", str(bench), *ledger, stdout=subprocess.PIPE)
+        assert self._bench.stdout is not None  # noqa: S101 - we asked for a pipe
+        for line in self._bench.stdout:
+            if json.loads(line).get("ready"):
+                return
+        raise DaqError("the simulated bench did not start", remedy=f"see {self._log.name}")
+
+    def start_daemon(self, lab: Path) -> None:
+        self._daemon = self._start("daq.cli", "serve", str(lab), stdout=self._log)
+
+    def check(self) -> None:
+        """Raise when one of them has ended."""
+        for process, name in ((self._daemon, "the daemon"), (self._bench, "the bench")):
+            if process and process.poll() is not None:
+                raise DaqError(f"{name} ended", remedy=f"see {self._log.name}")
+
+    def _start(self, module: str, *arguments: str, stdout: Any) -> subprocess.Popen[bytes]:
+        # A session of their own: Ctrl-C ends this program, which then ends them in order. The
+        # bench must not go before the daemon has switched everything off.
+        return subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", module, *arguments],
+            stdout=stdout,
+            stderr=self._log,
+            start_new_session=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+
+    def _end(self, process: subprocess.Popen[bytes] | None, name: str) -> None:
+        if process is None:
+            return
+        process.send_signal(signal.SIGTERM)
+        try:
+            code = process.wait(15.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+        if code:
+            console().print(f"[red]{name} ended with code {code}: see {self._log.name}[/]")
+
+
+@dataclass(slots=True)
+class _Demo:
+    lab: Lab
+    client: ControlClient
+    processes: _Processes
+
+    def run(self) -> None:
+        stations = self._online()
+        console().print(f"{len(stations)} stations are online; the broker: {self._broker()}")
+        runs = {name: self._start(name, cell) for name, cell in self._cells().items()}
+        self._follow()
+        from daq.recorder.plot import plot  # HDF5 stays out of every process that need not have it
+
+        files = [self._closed(run) for run in runs.values()]
+        _show_cycles(dict(zip(runs, files, strict=True)))
+        for path in files:
+            console().print(f"[green]{path}[/]")
+            console().print(f"[green]{plot(path, path.with_suffix('.png'))}[/]")
+
+    def _cells(self) -> Mapping[str, str]:
+        return dict(zip(self.lab.stations, self.lab.cells, strict=True))
+
+    def _start(self, station: str, cell: str) -> str:
+        chemistry = self.lab.cells[cell].chemistry
+        protocol = next((file for key, file in FORMATIONS.items() if key in chemistry), FORMATION)
+        path = self.lab.protocols / protocol
+        arguments = {"text": path.read_text(), "name": path.name, "cell": cell}
+        reply = self.client.call("start", station, **arguments, operator="demo")
+        if reply.state != "done":
+            raise DaqError(f"{station}: {reply.reason}")
+        return str(reply.data["run"])
+
+    def _online(self) -> list[str]:
+        def ready() -> list[str]:
+            stations = self._status()["stations"]
+            return list(stations) if all(map(_is_idle, stations.values())) else []
+
+        return _wait(ready, COME_UP_S, "the stations did not come online", self.processes.check)
+
+    def _broker(self) -> str:
+        path = self.lab.data / "broker.json"
+
+        def found() -> str:
+            return str(json.loads(path.read_text())["url"]) if path.exists() else ""
+
+        return _wait(found, COME_UP_S, "the broker did not start", self.processes.check)
+
+    def _follow(self) -> None:
+        deadline = time.monotonic() + LONGEST_S
+        data = self._status()
+        with watch.live(data) as display:
+            while any(station["run"] for station in data["stations"].values()):
+                self.processes.check()
+                time.sleep(REFRESH_S)
+                data = self._status()
+                display.update(watch.table(data))
+                _raise_if_stuck(data["stations"], deadline)
+
+    def _closed(self, run: str) -> Path:
+        path = self.lab.data / "runs" / f"{run}.h5"
+        message = f"{path} was not written"
+        _wait(path.exists, CLOSE_S, message, self.processes.check)
+        return path
+
+    def _status(self) -> Mapping[str, Any]:
+        return _wait(self._ask, COME_UP_S, "the daemon does not answer", self.processes.check)
+
+    def _ask(self) -> Mapping[str, Any]:
+        try:
+            reply: Reply = self.client.call("status")
+        except DaqError:
+            return {}
+        return reply.data
+
+
+def _is_idle(station: Mapping[str, Any]) -> bool:
+    return station["mode"] == "idle" and station["temperature_degC"] is not None
+
+
+def _raise_if_stuck(stations: Mapping[str, Mapping[str, Any]], deadline: float) -> None:
+    for name, station in stations.items():
+        if trip := station["trip"]:
+            raise DaqError(f"{name} tripped: {trip['check']}: {trip['message']}")
+        if station["mode"] == "paused":
+            raise DaqError(f"{name} is paused: {station['why']}")
+    if time.monotonic() > deadline:
+        raise DaqError(f"the runs did not end within {LONGEST_S:g} s")
+
+
+def _wait(
+    look: Callable[[], Any], timeout_s: float, message: str, check: Callable[[], None]
+) -> Any:
+    deadline = time.monotonic() + timeout_s
+    while not (found := look()):
+        check()
+        if time.monotonic() > deadline:
+            raise DaqError(message)
+        time.sleep(0.05)
+    return found
+
+
+def _show_cycles(files: Mapping[str, Path]) -> None:
+    from daq.recorder.plot import cycle_table
+
+    rows: list[tuple[Any, ...]] = []
+    for station, path in files.items():
+        for row in cycle_table(path):
+            rows.append(
+                (
+                    station,
+                    row.cycle,
+                    f"{row.charge_Ah:.4f}",
+                    f"{row.discharge_Ah:.4f}",
+                    f"{100 * row.coulombic_efficiency:.2f} %",
+                    f"{row.end_of_charge_V:.3f}",
+                    f"{row.end_of_discharge_V:.3f}",
+                )
+            )
+    headings = ("station", "cycle", "charge / Ah", "discharge / Ah", "coulombic efficiency",
+                "end of charge / V", "end of discharge / V")  # fmt: skip
+    print_table(headings, rows, "cycles")

@@ -1,0 +1,105 @@
+"""How commands speak: tables for people, one JSON document with `--json` for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from daq.errors import DaqError
+from daq.model import Reply
+
+EXIT_FAILED = 1
+EXIT_INPUT = 2
+EXIT_SILENT = 3
+EXIT_REFUSED = 4
+EXIT_INTERRUPTED = 130
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
+LabFile = Annotated[
+    str,
+    typer.Option(
+        "--lab",
+        envvar="DAQ_LAB",
+        help="The lab file of the daemon (its name, with --broker).",
+        show_default=True,
+    ),
+]
+DEFAULT_LAB = "lab.yaml"
+
+
+class Silent(DaqError):
+    """Nobody answers."""
+
+    exit_code = EXIT_SILENT
+
+
+class Refused(DaqError):
+    """The daemon refused."""
+
+    exit_code = EXIT_REFUSED
+
+
+def console() -> Console:
+    """Where people read; made anew so that it follows a redirected stdout."""
+    return Console(highlight=False)
+
+
+def complain(message: str) -> None:
+    """One line on stderr."""
+    print(f"error: {message}", file=sys.stderr)
+
+
+def print_json(document: Any) -> None:
+    """One document on stdout."""
+    print(json.dumps(document, indent=2, default=str))
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
+    """A table for people; None is shown as a dash."""
+    table = Table(*headings, title=title or None, header_style="bold", title_justify="left")
+    for row in rows:
+        table.add_row(*("-" if cell is None else str(cell) for cell in row))
+    console().print(table)
+
+
+def answer(reply: Reply, text: str, *, as_json: bool) -> Mapping[str, Any]:
+    """Print what a command came to; its data.
+
+    Raises:
+        Refused: the daemon refused it.
+    """
+    if reply.state == "refused":
+        raise Refused(reply.reason)
+    if as_json:
+        print_json(dict(reply.data))
+    elif text:
+        console().print(text)
+    return reply.data
+
+
+def data_folder(lab: str) -> Path:
+    """The data folder of a lab file.
+
+    Raises:
+        InputError: the file is missing or wrong.
+    """
+    from daq.config import load_lab  # slow to import, and not every command needs it
+
+    return load_lab(Path(lab)).data
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people say them: 45 s, 12 min, 3.2 h, 5.1 d."""
+    if seconds is None:
+        return "-"
+    for size, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,106 @@
+"""Commands on what was recorded: runs, export, plot."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from math import isnan
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from daq.cli.output import DEFAULT_LAB, Json, LabFile, console, data_folder, print_json, print_table
+from daq.errors import InputError
+from daq.journal import JournalReader
+from daq.model import RunInfo
+
+RunId = Annotated[str, typer.Argument(help="Id of the run, from `daq runs`; or a .h5 file.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register this group."""
+    app.command()(runs)
+    app.command()(export)
+    app.command()(plot)
+
+
+def runs(lab: LabFile = DEFAULT_LAB, as_json: Json = False) -> None:
+    """List the runs of a lab, oldest first."""
+    folder = data_folder(lab)
+    with JournalReader(folder / "journal.sqlite") as journal:
+        rows = [_row(folder, info) for info in journal.runs()]
+    if as_json:
+        print_json(rows)
+        return
+    headings = ("run", "station", "cell", "protocol", "started", "outcome", "file")
+    print_table(headings, [tuple(row.values()) for row in rows])
+
+
+def _row(folder: Path, info: RunInfo) -> dict[str, Any]:
+    closed = folder / "runs" / f"{info.id}.h5"
+    live = closed.with_suffix(".h5.part")
+    return {
+        "run": info.id,
+        "station": info.station,
+        "cell": info.cell,
+        "protocol": info.protocol,
+        "started": _moment(info.started_utc_s),
+        "outcome": info.outcome or "running",
+        "file": next((str(path) for path in (closed, live) if path.exists()), None),
+    }
+
+
+def _moment(utc_s: float) -> str:
+    if isnan(utc_s):
+        return "-"
+    return datetime.fromtimestamp(utc_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def export(
+    run: RunId,
+    to: Annotated[str, typer.Option(help="bdf, csv or parquet.")] = "bdf",
+    out: Annotated[Path, typer.Option(help="Folder for the file.")] = Path(),
+    lab: LabFile = DEFAULT_LAB,
+    as_json: Json = False,
+) -> None:
+    """Write a run in a format that other tools read."""
+    from daq.recorder.export import export as export_run
+
+    with JournalReader(_journal(run, lab)) as journal:
+        path = export_run(journal, run, to, out)
+    print_json({"file": str(path)}) if as_json else console().print(str(path))
+
+
+def plot(
+    run: RunId,
+    out: Annotated[Path | None, typer.Option(help="The PNG; default: RUN.png here.")] = None,
+    lab: LabFile = DEFAULT_LAB,
+    as_json: Json = False,
+) -> None:
+    """Draw voltage, current and temperature over time, and the spectrum if there is one."""
+    from daq.recorder.plot import plot as plot_run
+
+    path = plot_run(file_of(run, lab), out or Path(f"{Path(run).stem}.png"))
+    print_json({"file": str(path)}) if as_json else console().print(str(path))
+
+
+def file_of(run: str, lab: str) -> Path:
+    """The HDF5 file of a run: closed, or live.
+
+    Raises:
+        InputError: there is none.
+    """
+    if run.endswith((".h5", ".part")):
+        return Path(run)
+    folder = data_folder(lab) / "runs"
+    for name in (f"{run}.h5", f"{run}.h5.part"):
+        if (folder / name).exists():
+            return folder / name
+    raise InputError(f"run {run!r} has no file in {folder}", remedy="see `daq runs`")
+
+
+def _journal(run: str, lab: str) -> Path:
+    path = data_folder(lab) / "journal.sqlite"
+    if not path.exists():
+        raise InputError(f"there is no journal at {path}", remedy="is --lab right?")
+    return path

@@ -1,0 +1,216 @@
+"""What each command means. Runs on control's event loop; the deed is done on the home bus thread.
+
+The same command id again gets the stored answer, also after a restart: a script whose connection
+broke may simply send it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from daq.control.assembly import Bench
+from daq.control.start import Starter
+from daq.control.station import Station
+from daq.control.status import station_status
+from daq.errors import CommandRefused, DaqError
+from daq.journal import Journal, Kept
+from daq.model import Command, Event, EventKind, Reply
+
+DEED_S = 10.0
+"""Longest wait for a home bus; it answers at the latest after the transaction in flight."""
+REPLIES_KEPT = 5000
+EVERYWHERE = "*"
+_SILENT = frozenset({"status", "instruments"})
+"""Commands that change nothing are neither journalled nor remembered."""
+
+Handler = Callable[[Command], Awaitable[Mapping[str, Any]]]
+
+
+class Commands:
+    """Carries out commands.
+
+    Args:
+        bench: what they act on.
+        starter: makes runs.
+        journal: where commands and their replies are kept.
+        extra: documents for `status` that others provide.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        starter: Starter,
+        journal: Journal,
+        *,
+        replies: Mapping[str, Mapping[str, Any]],
+        extra: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        self._bench = bench
+        self._starter = starter
+        self._journal = journal
+        self._extra = extra
+        self._replies = {key: _reply_from(key, stored) for key, stored in replies.items()}
+        self._pending: dict[str, asyncio.Future[Reply]] = {}
+        self._handlers: dict[str, Handler] = {
+            "status": self._status,
+            "instruments": self._instruments,
+            "start": self._start,
+            "stop": self._stop,
+            "pause": self._pause,
+            "resume": self._resume,
+            "clear": self._clear,
+            "forget": self._forget,
+        }
+
+    async def handle(self, command: Command) -> Reply:
+        """Carry out one command; refusals are replies, not exceptions."""
+        if known := self._replies.get(command.id):
+            return known
+        if pending := self._pending.get(command.id):
+            return await asyncio.shield(pending)
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._pending[command.id] = future
+        try:
+            reply = await self._carry_out(command)
+            future.set_result(reply)
+        finally:
+            del self._pending[command.id]
+            future.cancel()
+        if command.verb not in _SILENT:
+            self._remember(command, reply)
+        return reply
+
+    async def _carry_out(self, command: Command) -> Reply:
+        try:
+            handler = self._handlers.get(command.verb)
+            if handler is None:
+                known = ", ".join(sorted(self._handlers))
+                raise CommandRefused(f"there is no command {command.verb!r}", remedy=known)
+            if time.time() > command.expires_utc_s:
+                raise CommandRefused("the command has expired")
+            return Reply(command.id, "done", data=await handler(command))
+        except DaqError as error:
+            return Reply(command.id, "refused", str(error))
+        except TimeoutError:
+            return Reply(command.id, "refused", f"the bus did not answer within {DEED_S:g} s")
+
+    def _remember(self, command: Command, reply: Reply) -> None:
+        data = {
+            "verb": command.verb,
+            "id": command.id,
+            "client": command.client,
+            "station": command.station,
+            "state": reply.state,
+            "reason": reply.reason,
+        }
+        self._journal.append(
+            Event(EventKind.COMMAND, time.time(), command.station, data=data), at_once=True
+        )
+        stored = {"state": reply.state, "reason": reply.reason, "data": dict(reply.data)}
+        self._journal.keep(Kept.REPLY, command.id, stored)
+        self._replies[command.id] = reply
+        while len(self._replies) > REPLIES_KEPT:
+            oldest = next(iter(self._replies))
+            del self._replies[oldest]
+            self._journal.forget(Kept.REPLY, oldest)
+
+    # Verbs.
+
+    async def _status(self, command: Command) -> Mapping[str, Any]:
+        chosen = self._chosen(command)
+        stations = {station.name: station_status(station) for station in chosen}
+        return {"stations": stations, **self._extra()}
+
+    async def _instruments(self, command: Command) -> Mapping[str, Any]:
+        return {
+            name: {
+                "online": found.online,
+                "identity": str(found.identity or ""),
+                "resource": found.spec.resource,
+                "connections": found.connections,
+            }
+            for name, found in self._bench.instruments.items()
+        }
+
+    async def _start(self, command: Command) -> Mapping[str, Any]:
+        station = self._one(command)
+        run = self._starter.make(station, command)
+        await self._do(station, lambda: self._starter.begin(station, run))
+        return {"run": run.info.id, "expected_s": run.engine.program.expected_s}
+
+    async def _stop(self, command: Command) -> Mapping[str, Any]:
+        reason = str(command.arguments.get("reason") or f"by {command.client}")
+        chosen = self._chosen(command)
+        deeds = (
+            self._do(station, lambda s=station: s.conductor.stop(reason, s.last), urgent=True)
+            for station in chosen
+        )
+        await asyncio.gather(*deeds)
+        owed = [station.name for station in chosen if station.output.owed]
+        if owed:
+            raise CommandRefused(
+                f"OFF was sent but is not verified yet at {', '.join(owed)}",
+                remedy="it is being repeated; watch daq status, use the emergency stop if need be",
+            )
+        return {"stopped": [station.name for station in chosen]}
+
+    async def _pause(self, command: Command) -> Mapping[str, Any]:
+        reason = str(command.arguments.get("reason") or f"by {command.client}")
+        station = self._one(command)
+        pause = station.conductor.pause
+        return _unless(await self._do(station, lambda: pause(reason, station.last), urgent=True))
+
+    async def _resume(self, command: Command) -> Mapping[str, Any]:
+        station = self._one(command)
+        return _unless(await self._do(station, lambda: station.resume(command.client)))
+
+    async def _clear(self, command: Command) -> Mapping[str, Any]:
+        station = self._one(command)
+        reason = str(command.arguments.get("reason") or "")
+        if not reason.strip():
+            raise CommandRefused("clearing a trip needs a reason", remedy="--reason TEXT")
+        return _unless(await self._do(station, lambda: station.clear(command.client, reason)))
+
+    async def _forget(self, command: Command) -> Mapping[str, Any]:
+        name = str(command.arguments.get("instrument") or "")
+        instrument = self._bench.instruments.get(name)
+        if instrument is None:
+            known = ", ".join(self._bench.instruments)
+            raise CommandRefused(f"there is no instrument {name!r}", remedy=known)
+        instrument.forget_identity()
+        self._journal.forget(Kept.IDENTITY, name)
+        return {"forgotten": name}
+
+    # Helpers.
+
+    def _one(self, command: Command) -> Station:
+        station = self._bench.stations.get(command.station)
+        if station is None:
+            known = ", ".join(self._bench.stations)
+            raise CommandRefused(
+                f"there is no station {command.station!r}", remedy=f"stations: {known}"
+            )
+        return station
+
+    def _chosen(self, command: Command) -> list[Station]:
+        if command.station in ("", EVERYWHERE):
+            return list(self._bench.stations.values())
+        return [self._one(command)]
+
+    async def _do(self, station: Station, job: Callable[[], Any], *, urgent: bool = False) -> Any:
+        future = station.home.call(job, urgent=urgent)
+        return await asyncio.wait_for(asyncio.wrap_future(future), DEED_S)
+
+
+def _unless(reason: str) -> Mapping[str, Any]:
+    """Turn a bus thread's "why not" into a refusal."""
+    if reason:
+        raise CommandRefused(reason)
+    return {}
+
+
+def _reply_from(key: str, stored: Mapping[str, Any]) -> Reply:
+    return Reply(key, stored["state"], stored["reason"], stored["data"])

@@ -1,0 +1,351 @@
+"""How a run comes to be: checks first, everything compiled, nothing energised.
+
+Also how one comes back: a run that a crash or a restart interrupted is restored, paused, from
+its checkpoint, and waits for its operator.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from daq.clock import LabClock, monotonic
+from daq.config import Lab
+from daq.control.assembly import Bench
+from daq.control.run import Run
+from daq.control.station import Station
+from daq.control.status import number
+from daq.driver import Range
+from daq.errors import CommandRefused
+from daq.journal import Journal
+from daq.model import Cell, ChannelRef, Command, EventKind, Limits, RunInfo
+from daq.protocol.compile import compile_protocol
+from daq.protocol.engine import Engine
+from daq.protocol.program import Program
+from daq.protocol.source import ProtocolSource, load_protocol, parse_protocol
+
+
+class Starter:
+    """Makes runs for the stations of one lab."""
+
+    def __init__(self, lab: Lab, bench: Bench, clock: LabClock, journal: Journal) -> None:
+        self._lab = lab
+        self._bench = bench
+        self._clock = clock
+        self._journal = journal
+        self._ids: set[str] = set()
+
+    def make(self, station: Station, command: Command) -> Run:
+        """Check and compile everything that a `start` command asks for.
+
+        Arguments of the command: `text` and `name` of a protocol file, or `protocol`, a file in
+        the lab's `protocols` folder; `cell`; optional `parameters` and `operator`.
+
+        Raises:
+            CommandRefused, InputError: why it cannot start; nothing has changed.
+        """
+        self._refuse_if_busy(station)
+        source = self._source(command.arguments)
+        cell = self._lab.cell(str(command.arguments.get("cell") or ""))
+        self._refuse_if_mounted(cell, station)
+        parameters = _strings(command.arguments.get("parameters"))
+        program = self._compile(source, cell, station, parameters)
+        self._refuse_if_opposed(station, program)
+        operator = str(command.arguments.get("operator") or command.client)
+        info = self._info(station, source, cell, program, parameters, operator)
+        return Run(info, Engine(program), self._journal)
+
+    def begin(self, station: Station, run: Run) -> None:
+        """Hand a run to its station. On the home bus thread.
+
+        Raises:
+            CommandRefused: the station has become busy or has tripped meanwhile.
+        """
+        self._refuse_if_busy(station)
+        self._journal.save_run(run.info)
+        station.conductor.begin(run)
+        protocol = run.info.document["protocol"]
+        station.note(
+            EventKind.RUN_STARTED,
+            cell=run.info.cell,
+            protocol=run.info.protocol,
+            version=protocol["version"],
+            sha256=protocol["sha256"],
+            operator=run.info.document["operator"],
+        )
+
+    def restore(self, info: RunInfo, checkpoint: Mapping[str, Any]) -> Run:
+        """A run as it was at its checkpoint, to be continued by its operator.
+
+        Raises:
+            InputError, KeyError: its protocol or its snapshot is not understood any more.
+        """
+        document = info.document
+        source = parse_protocol(document["protocol"]["text"], document["protocol"]["file"])
+        cell = _cell(document["cell"])
+        station = self._bench.stations[info.station]
+        program = self._compile(source, cell, station, document["protocol"]["parameters"])
+        engine = Engine.restore(program, checkpoint["engine"])
+        engine.interrupt()
+        # Lab time must go on where it was: by the wall clock where it is real time.
+        away_s = 0.0
+        if self._clock.factor == 1.0:
+            away_s = max(0.0, time.time() - float(checkpoint["utc_s"]))
+        offset_s = engine.time_s + away_s - self._clock.at(monotonic())
+        return Run(info, engine, self._journal, offset_s=offset_s)
+
+    # Checks.
+
+    def _refuse_if_busy(self, station: Station) -> None:
+        if station.latch:
+            raise CommandRefused(
+                f"{station.name} has tripped: {station.latch.message}",
+                remedy=f"daq clear {station.name} --reason TEXT",
+            )
+        if run := station.conductor.run:
+            raise CommandRefused(f"{run.info.id} runs at {station.name}", remedy="stop it first")
+        if station.output.owed:
+            raise CommandRefused(f"an OFF of {station.wiring.cycler} is not verified yet")
+        for ref in _required(station):
+            if not self._bench.instruments[ref.instrument].online:
+                raise CommandRefused(f"{ref.instrument} is offline", remedy="daq doctor LAB")
+
+    def _refuse_if_mounted(self, cell: Cell, station: Station) -> None:
+        for other in self._bench.stations.values():
+            run = other.conductor.run
+            if run and run.info.cell == cell.id and other is not station:
+                raise CommandRefused(f"cell {cell.id} is being tested at {other.name}")
+
+    def _refuse_if_opposed(self, station: Station, program: Program) -> None:
+        thermostat = station.conductor.thermostat
+        wanted = temperatures(program)
+        if wanted and thermostat is None:
+            raise CommandRefused(f"the program sets a temperature; {station.name} has no chamber")
+        if any(step.spectrum for step in program.steps) and station.conductor.sweeper is None:
+            raise CommandRefused(f"the program measures EIS; {station.name} has no `eis`")
+        if thermostat is None or thermostat.sharing != "refuse":
+            return
+        for other in self._bench.stations.values():
+            run = other.conductor.run
+            if other is station or run is None or other.conductor.thermostat is not thermostat:
+                continue
+            theirs = temperatures(run.engine.program)
+            if wanted and theirs and len(wanted | theirs) > 1:
+                raise CommandRefused(
+                    f"{thermostat.name} is shared with {other.name}, whose program sets "
+                    f"{_degrees(theirs)}; this one sets {_degrees(wanted)}",
+                    remedy="wait for it, or write `sharing: wait` in the lab file",
+                )
+
+    # Making.
+
+    def _source(self, arguments: Mapping[str, Any]) -> ProtocolSource:
+        if text := arguments.get("text"):
+            return parse_protocol(str(text), str(arguments.get("name") or "protocol"))
+        name = str(arguments.get("protocol") or "")
+        folder = self._lab.protocols
+        path = (folder / name).resolve()
+        if not name or not path.is_relative_to(folder.resolve()) or not path.is_file():
+            known = ", ".join(sorted(found.name for found in folder.glob("*.yaml")))
+            raise CommandRefused(f"there is no protocol {name!r}", remedy=f"there are: {known}")
+        return load_protocol(path)
+
+    def _compile(
+        self,
+        source: ProtocolSource,
+        cell: Cell,
+        station: Station,
+        parameters: Mapping[str, str],
+    ) -> Program:
+        tiers = [(f"station {station.name}", station.wiring.limits)]
+        return compile_protocol(source, cell, tiers, self._range(station), parameters)
+
+    def _range(self, station: Station) -> Range:
+        """What the station's instruments can do together."""
+        cycler = self._range_of(station.wiring.cycler)
+        chamber = self._range_of(station.wiring.chamber)
+        sweeper = self._range_of(station.wiring.sweeper)
+        return Range(
+            voltage_V=cycler.voltage_V,
+            current_A=cycler.current_A,
+            temperature_degC=chamber.temperature_degC,
+            frequency_Hz=sweeper.frequency_Hz,
+        )
+
+    def _range_of(self, ref: ChannelRef | None) -> Range:
+        if ref is None:
+            return Range()
+        return self._bench.instruments[ref.instrument].ranges.get(ref.channel, Range())
+
+    def _info(
+        self,
+        station: Station,
+        source: ProtocolSource,
+        cell: Cell,
+        program: Program,
+        parameters: Mapping[str, str],
+        operator: str,
+    ) -> RunInfo:
+        utc_s = station.utc()
+        return RunInfo(
+            self._new_id(station.name),
+            station.name,
+            cell.id,
+            program.protocol,
+            utc_s,
+            {
+                "software": software(),
+                "lab": {
+                    "name": self._lab.name,
+                    "text": self._lab.text,
+                    "sha256": self._lab.sha256,
+                    "clock_factor": self._lab.clock_factor,
+                },
+                "operator": operator,
+                "cell": _cell_document(cell),
+                "protocol": _protocol_document(source, program, parameters),
+                "station": _station_document(station),
+                "instruments": [
+                    self._instrument_document(role, ref) for role, ref in roles(station).items()
+                ],
+            },
+        )
+
+    def _new_id(self, station: str) -> str:
+        moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        run, count = f"{moment}-{station}", 1
+        while run in self._ids:
+            count += 1
+            run = f"{moment}-{station}-{count}"
+        self._ids.add(run)
+        return run
+
+    def _instrument_document(self, role: str, ref: ChannelRef) -> dict[str, Any]:
+        found, config = (
+            self._bench.instruments[ref.instrument],
+            self._lab.instruments[ref.instrument],
+        )
+        identity = found.identity
+        return {
+            "role": role,
+            "name": ref.instrument,
+            "channel": ref.channel,
+            "driver": found.spec.driver,
+            "resource": found.spec.resource,
+            "identity": asdict(identity) if identity else {},
+            "calibrated": found.spec.calibrated or None,
+            "calibration_due": found.spec.calibration_due or None,
+            "channel_offsets": dict(config.channel_offsets.get(ref.channel, {})),
+        }
+
+
+def software() -> dict[str, str]:
+    """Which program writes this."""
+    return {
+        "name": "battery-daq",
+        "version": version("battery-daq"),
+        "python": platform.python_version(),
+    }
+
+
+def roles(station: Station) -> dict[str, ChannelRef]:
+    """Role -> channel, of everything that a station is wired to."""
+    wiring = station.wiring
+    named = {
+        "cycler": wiring.cycler,
+        "eis": wiring.sweeper,
+        "chamber": wiring.chamber,
+        "temperature": wiring.thermometer,
+    }
+    return {role: ref for role, ref in named.items() if ref is not None}
+
+
+def temperatures(program: Program) -> set[float]:
+    """The chamber temperatures that a program asks for, degC."""
+    return {step.soak.temperature_degC for step in program.steps if step.soak}
+
+
+def _required(station: Station) -> list[ChannelRef]:
+    return [ref for ref in (station.wiring.cycler, station.wiring.thermometer) if ref]
+
+
+def _degrees(values: set[float]) -> str:
+    return ", ".join(f"{value:g} degC" for value in sorted(values))
+
+
+def _strings(parameters: object) -> dict[str, str]:
+    if not parameters:
+        return {}
+    if not isinstance(parameters, Mapping):
+        raise CommandRefused("parameters must be a mapping of names to quantities")
+    return {str(key): str(value) for key, value in parameters.items()}  # type: ignore[misc]
+
+
+def _spans(limits: Limits) -> dict[str, list[float | None]]:
+    return {
+        "voltage_V": [number(bound) for bound in limits.voltage_V],
+        "current_A": [number(bound) for bound in limits.current_A],
+        "temperature_degC": [number(bound) for bound in limits.temperature_degC],
+    }
+
+
+def _limits(spans: Mapping[str, list[float | None]]) -> Limits:
+    def span(key: str) -> tuple[float, float]:
+        low, high = spans[key]
+        return (float("-inf") if low is None else low, float("inf") if high is None else high)
+
+    return Limits(span("voltage_V"), span("current_A"), span("temperature_degC"))
+
+
+def _cell_document(cell: Cell) -> dict[str, Any]:
+    return {
+        "id": cell.id,
+        "batch": cell.batch,
+        "chemistry": cell.chemistry,
+        "nominal_capacity_Ah": cell.nominal_capacity_Ah,
+        "limits": _spans(cell.limits),
+        "metadata": dict(cell.metadata),
+    }
+
+
+def _cell(document: Mapping[str, Any]) -> Cell:
+    return Cell(
+        document["id"],
+        document["nominal_capacity_Ah"],
+        document["chemistry"],
+        document["batch"],
+        _limits(document["limits"]),
+        document["metadata"],
+    )
+
+
+def _station_document(station: Station) -> dict[str, Any]:
+    return {
+        "name": station.name,
+        "limits": _spans(station.wiring.limits),
+        "temperature_source": str(station.wiring.thermometer or ""),
+    }
+
+
+def _protocol_document(
+    source: ProtocolSource, program: Program, parameters: Mapping[str, str]
+) -> dict[str, Any]:
+    return {
+        "name": program.protocol,
+        "version": program.version,
+        "file": Path(source.document.file).name,
+        "text": source.text,
+        "sha256": program.sha256,
+        "parameters": dict(parameters),
+        "steps": [
+            {"number": step.number, "kind": step.kind.value, "text": step.text, "line": step.line}
+            for step in program.steps
+        ],
+        "expected_s": number(program.expected_s),
+    }

@@ -73,8 +73,13 @@ STEPS = 2**14
 ON_POLLS, ON_POLL_S = 10, 0.01
 """The output takes some tens of milliseconds to close."""
 
-READ = "MEAS:VOLT?;:FETC:CURR?;:STAT:QUES:COND?;:STAT:QUES2:COND?;:STAT:OPER:COND?;:OUTP?"
-"""FETC is of the same acquisition; a second MEAS would cost another power-line cycle."""
+_MEASURE = "MEAS:VOLT?;:FETC:CURR?;:STAT:QUES:COND?;:STAT:QUES2:COND?;:STAT:OPER:COND?"
+READS = (f"{_MEASURE};:OUTP?", f"OUTP?;:{_MEASURE}")
+"""Two forms in turn, so that a reply that comes twice does not fit the next question.
+
+FETC is of MEAS's acquisition; a second MEAS would cost another power-line cycle.
+"""
+
 LIMITS = (
     "VOLT? MIN;:VOLT? MAX;:CURR:LIM? MIN;:CURR:LIM? MAX;:CURR:LIM:NEG? MIN;:CURR:LIM:NEG? MAX"
     ";:VOLT:PROT? MAX;:CURR:LIM:NEG?;:CURR:LIM?"
@@ -90,6 +95,7 @@ class KeysightAps(Cycler[TextLine]):
     settings = LineSettings(timeout_s=0.25)
     layers = Layers(overvoltage=True, watchdog=True)
 
+    _form = 1
     _regenerative = False
     _range = Range()
     _zero_A: Span = (0.0, 0.0)
@@ -118,7 +124,10 @@ class KeysightAps(Cycler[TextLine]):
 
     def read(self) -> Mapping[int, Reading]:
         """One message, one acquisition."""
-        volts, amps, ques, ques2, oper, output = self._ask(READ, 6)
+        self._form = 1 - self._form
+        answers = self._ask(READS[self._form], 6)
+        output = answers.pop(0 if self._form else -1)
+        volts, amps, ques, ques2, oper = answers
         trips = _names(_bits(ques), TRIPS) + _names(_bits(ques2), TRIPS_2)
         faults = trips + _names(_bits(ques), ALARMS)
         closed = _bits(output) == 1 and not _bits(oper) & OPER_OFF and not trips
@@ -162,11 +171,15 @@ class KeysightAps(Cycler[TextLine]):
         raise ReadbackMismatch(f"the output does not switch on; fault: {fault or 'none'}")
 
     def off(self, channel: int) -> None:
-        """See `Driver.off`."""
+        """See `Driver.off`. Rests the watchdog too, until `protect`.
+
+        It has nothing left to guard, and would latch a fault whenever the daemon is stopped.
+        """
         self.line.tell("OUTP 0")
         output, oper = self._ask("OUTP?;:STAT:OPER:COND?", 2)
         if _bits(output) and not _bits(oper) & OPER_OFF:
             raise ReadbackMismatch("the output is still on after OUTP 0")
+        self.line.tell("OUTP:PROT:WDOG 0")
 
     def clear(self, channel: int) -> None:
         """See `Cycler.clear`: a programmed state of OFF, verified, is what clearing restores."""

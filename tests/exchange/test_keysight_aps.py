@@ -8,7 +8,7 @@ import pytest
 
 from daq.errors import BadReply, InstrumentRefused, NoReply, ReadbackMismatch
 from daq.model import Protection, Setpoint
-from drivers.keysight_aps import LIMITS, READ, KeysightAps
+from drivers.keysight_aps import LIMITS, READS, KeysightAps
 from tests.exchange.scripted import Answer, ScriptedText
 
 N6974A = ("*IDN?", "Keysight Technologies,N6974A,MY00000121,A.02.04.1234")
@@ -48,7 +48,7 @@ def finish(driver: KeysightAps) -> None:
 
 
 def reading(reply: str):
-    driver = ready((READ, reply))
+    driver = ready((READS[0], reply))
     result = driver.read()[1]
     finish(driver)
     return result
@@ -135,6 +135,17 @@ def test_a_regulation_limit_is_not_a_fault() -> None:
     assert reading("+3.7E+00;+1.0E+00;+384;+2;+2;1").fault == ""
 
 
+@pytest.mark.parametrize("turn", [0, 1])
+def test_a_reply_that_comes_twice_does_not_fit_the_next_question(turn: int) -> None:
+    replies = ["+3.7E+00;+1.0E+00;+0;+0;+2;1", "1;+3.7E+00;+1.0E+00;+0;+0;+2"]
+    script = [(READS[0], replies[0]), (READS[1], replies[1]), (READS[0], replies[0])]
+    driver = ready(*script[:turn], script[turn], (READS[1 - turn], replies[turn]))
+    for _ in range(turn + 1):
+        driver.read()
+    with pytest.raises(BadReply):
+        driver.read()
+
+
 @pytest.mark.parametrize("text", ["9.9E37", "-9.9E37", "9.91E37", "nan", "inf"])
 def test_infinity_is_never_a_number(text: str) -> None:
     assert isnan(reading(f"+3.7E+00;{text};+0;+0;+2;1").current_A)
@@ -145,7 +156,7 @@ def test_infinity_is_never_a_number(text: str) -> None:
     ["0-113;+3.7;+0;+0;+2;1", "+3.7;+1.0;+0;+0;+2", "", "+3,7;+1.0;+0;+0;+2;1", "+3.7;1;x;0;2;1"],
 )
 def test_a_reply_that_is_not_six_numbers_is_never_a_reading(reply: str) -> None:
-    driver = ready((READ, reply))
+    driver = ready((READS[0], reply))
     with pytest.raises(BadReply):
         driver.read()
 
@@ -267,24 +278,24 @@ def test_a_setpoint_beyond_the_protections_currents_never_leaves() -> None:
 def test_on_waits_for_the_relay() -> None:
     driver = ready(
         ("OUTP 1", None),
-        (READ, "+0.0;+0.0;+0;+0;+4;1"),
-        (READ, "+3.7;+0.1;+0;+0;+2;1"),
+        (READS[0], "+0.0;+0.0;+0;+0;+4;1"),
+        (READS[1], "1;+3.7;+0.1;+0;+0;+2"),
     )
     driver.on(1)
     finish(driver)
 
 
 def test_an_output_that_does_not_switch_on_is_noticed_with_its_fault() -> None:
-    latched = [(READ, "+0.0;+0.0;+2048;+0;+4;1")] * 11
-    driver = ready(("OUTP 1", None), *latched)
+    latched = [(READS[0], "+0.0;+0.0;+2048;+0;+4;1"), (READS[1], "1;+0.0;+0.0;+2048;+0;+4")] * 6
+    driver = ready(("OUTP 1", None), *latched[:11])
     with pytest.raises(ReadbackMismatch, match="watchdog"):
         driver.on(1)
     finish(driver)
 
 
 @pytest.mark.parametrize("answer", ["0;+4", "0;+0", "1;+4"])
-def test_off_is_verified(answer: str) -> None:
-    driver = ready(("OUTP 0", None), ("OUTP?;:STAT:OPER:COND?", answer))
+def test_off_is_verified_and_rests_the_watchdog(answer: str) -> None:
+    driver = ready(("OUTP 0", None), ("OUTP?;:STAT:OPER:COND?", answer), ("OUTP:PROT:WDOG 0", None))
     driver.off(1)
     finish(driver)
 
@@ -299,6 +310,7 @@ def test_clear_switches_off_first_and_again_after() -> None:
     off: list[tuple[str, Answer]] = [
         ("OUTP 0", None),
         ("OUTP?;:STAT:OPER:COND?", "0;+4"),
+        ("OUTP:PROT:WDOG 0", None),
         ("OUTP?", "0"),
     ]
     driver = ready(*off, ("OUTP:PROT:CLE", None), *off, ("SYST:ERR?", NO_ERROR))
@@ -307,14 +319,19 @@ def test_clear_switches_off_first_and_again_after() -> None:
 
 
 def test_clear_never_clears_when_the_programmed_state_is_still_on() -> None:
-    driver = ready(("OUTP 0", None), ("OUTP?;:STAT:OPER:COND?", "1;+4"), ("OUTP?", "1"))
+    driver = ready(
+        ("OUTP 0", None),
+        ("OUTP?;:STAT:OPER:COND?", "1;+4"),
+        ("OUTP:PROT:WDOG 0", None),
+        ("OUTP?", "1"),
+    )
     with pytest.raises(ReadbackMismatch, match="would switch on"):
         driver.clear(1)
     finish(driver)
 
 
 def test_silence_stays_silence() -> None:
-    driver = ready((READ, NoReply("no reply")))
+    driver = ready((READS[0], NoReply("no reply")))
     with pytest.raises(NoReply):
         driver.read()
 

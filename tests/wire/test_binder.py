@@ -256,6 +256,7 @@ def test_a_broken_line_is_an_error_and_the_chamber_is_back_after_reopening(
     with pytest.raises(error):
         driver.read()
     driver.line.close()
+    driver.line.settings = replace(driver.line.settings, timeout_s=2.0)
     driver.line.open()
     assert driver.identify().model == "MB2"
 

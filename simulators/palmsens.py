@@ -183,7 +183,7 @@ class _Session:
             if not end:
                 return self.tick()
             self._input = rest
-            self._line(line.decode("ascii", "replace").rstrip("\r"))
+            self._line(line.decode("latin-1").rstrip("\r"))
 
     def tick(self) -> Iterable[Out]:
         """Hand over what the script has sent."""
@@ -196,7 +196,7 @@ class _Session:
 
     def say(self, line: str) -> None:
         """Queue a line for the host."""
-        self._output += line.encode("ascii") + b"\n"
+        self._output += line.encode("latin-1") + b"\n"
 
     def _refuse(self, letter: str, error: ScriptError) -> None:
         self.say(f"{letter}{error}")

@@ -15,6 +15,7 @@ from simulators.methodscript.values import ScriptError, Value
 _RELAY_S = 5e-3
 _SHORTEST_POINT_S = 0.2  # of a spectrum, above about 15 Hz
 _PERIODS = 3.0  # measured per point below that
+_MOST_POINTS = 1e9
 _MODES = (0, 2, 3, 4, 5, 6)
 
 Point = tuple[float, Callable[[], None]]
@@ -81,7 +82,7 @@ class Run(Language):
 
     def do_set_pgstat_chan(self, command: Command) -> Time:
         """Choose a potentiostat channel."""
-        self._pgstat.select(int(self.numbers(*command.arguments)[0]))
+        self._pgstat.select(self.whole(command.arguments[0]))
         return iter(())
 
     def do_set_pgstat_mode(self, command: Command) -> Time:
@@ -132,14 +133,14 @@ class Run(Language):
 
     def do_set_gpio_cfg(self, command: Command) -> Time:
         """Make digital lines outputs (mode 1)."""
-        mask, mode = (int(number) for number in self.numbers(*command.arguments))
+        mask, mode = (self.whole(argument) for argument in command.arguments)
         mux = self._pgstat.mux
         mux.gpio_outputs = mux.gpio_outputs | mask if mode == 1 else mux.gpio_outputs & ~mask
         return iter(())
 
     def do_set_gpio(self, command: Command) -> Time:
         """Drive the output lines."""
-        (lines,) = (int(number) for number in self.numbers(*command.arguments))
+        lines = self.whole(command.arguments[0])
         if lines & ~self._pgstat.mux.gpio_outputs:
             raise ScriptError(0x00BA)
         self._pgstat.mux.gpio = lines
@@ -164,7 +165,7 @@ class Run(Language):
         """Switch the multiplexer, channels from 1."""
         if not self._pgstat.mux.configured:
             raise ScriptError(0x4021)
-        self._pgstat.mux.address = int(self.numbers(*command.arguments)[0]) - 1
+        self._pgstat.mux.address = self.whole(command.arguments[0]) - 1
         self._pgstat.rewire()
         return self.spend(_RELAY_S)
 
@@ -234,7 +235,7 @@ class Run(Language):
                 max(_PERIODS / hertz, _SHORTEST_POINT_S),
                 partial(self._point, results, hertz, amplitude_V),
             )
-            for hertz in _frequencies(first_Hz, last_Hz, *self.numbers(count))
+            for hertz in _frequencies(first_Hz, last_Hz, self.whole(count))
         )
         return self._measure(0x000D, points, command.body)
 
@@ -249,17 +250,17 @@ class Run(Language):
         self._pgstat.set_e(*self.numbers(volts))
 
 
-def _frequencies(first_Hz: float, last_Hz: float, count: float) -> Iterator[float]:
-    if not count >= 1.0:
+def _frequencies(first_Hz: float, last_Hz: float, count: int) -> Iterator[float]:
+    if count < 1:
         raise ScriptError(0x4204)
-    steps = max(1.0, count - 1.0)
-    return (first_Hz * (last_Hz / first_Hz) ** (k / steps) for k in range(int(count)))
+    steps = max(1, count - 1)
+    return (first_Hz * (last_Hz / first_Hz) ** (k / steps) for k in range(count))
 
 
 def _grid(interval_s: float, duration_s: float) -> tuple[float, int]:
     if not (interval_s > 0.0 and duration_s > 0.0):
         raise ScriptError(0x4204)
-    count = int(duration_s / interval_s + 1e-9)
-    if count < 1:
-        raise ScriptError(0x4029)
-    return interval_s, count
+    steps = duration_s / interval_s + 1e-9
+    if not 1.0 <= steps <= _MOST_POINTS:
+        raise ScriptError(0x4029 if steps < 1.0 else 0x4205)
+    return interval_s, int(steps)

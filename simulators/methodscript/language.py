@@ -12,6 +12,7 @@ from simulators.methodscript.parser import Argument, Command
 from simulators.methodscript.values import ScriptError, Value, package
 
 _STATEMENT_S = 50e-6
+_LARGEST = 0xFFFFFFFF
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "==": operator.eq,
@@ -63,8 +64,17 @@ class Language:
             yield from self.spend(_STATEMENT_S)
             yield from getattr(self, f"do_{command.name}")(command)
 
+    def whole(self, argument: Argument) -> int:
+        """An argument that must be an integer of 32 bits."""
+        (number,) = self.numbers(argument)
+        if not abs(number) <= _LARGEST:
+            raise ScriptError(0x4205)
+        return int(number)
+
     def spend(self, seconds: float) -> Time:
         """Let script time pass."""
+        if not 0.0 <= seconds <= _LARGEST:
+            raise ScriptError(0x4205)
         self.seconds += seconds
         yield seconds
 
@@ -113,7 +123,7 @@ class Language:
         left, right = self.value(name), self.value(operand)
         if work is operator.truediv and right.number == 0.0:
             raise ScriptError(0x0028)
-        self.store(name, replace(left, number=work(left.number, right.number)))
+        self.store(name, replace(left, number=work(float(left.number), right.number)))
         return iter(())
 
     def do_add_var(self, command: Command) -> Time:
@@ -141,8 +151,7 @@ class Language:
     def do_float_to_int(self, command: Command) -> Time:
         """Make it an integer."""
         (name,) = command.arguments
-        value = self.value(name)
-        self.store(name, replace(value, number=int(value.number), integer=True))
+        self.store(name, replace(self.value(name), number=self.whole(name), integer=True))
         return iter(())
 
     def do_alter_vartype(self, command: Command) -> Time:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import isfinite
 
 _EXPONENTS = {
     "a": -18, "f": -15, "p": -12, "n": -9, "u": -6, "m": -3, " ": 0,
     "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18,
 }  # fmt: skip
 _ZERO = 0x8000000
+_LARGEST = 0xFFFFFFFF
 _LITERAL = re.compile(r"(-?\d+)([afpnumkMGTPEi]?)|0x([0-9A-Fa-f]+)i?|0b([01]+)i?")
 
 
@@ -59,10 +59,13 @@ def literal(text: str) -> Value:
     digits, prefix, hexadecimal, binary = match.groups()
     if digits is None:
         number = int(hexadecimal, 16) if hexadecimal else int(binary, 2)
+    else:
+        number = int(digits)
+    if abs(number) > _LARGEST:
+        raise ValueError(text)
+    if digits is None or prefix == "i":
         return Value(number, integer=True)
-    if prefix == "i":
-        return Value(int(digits), integer=True)
-    return Value(float(f"{digits}e{_EXPONENTS[prefix or ' ']}"))
+    return Value(float(f"{number}e{_EXPONENTS[prefix or ' ']}"))
 
 
 def package(values: Iterable[Value]) -> str:
@@ -75,9 +78,9 @@ def _variable(value: Value) -> str:
 
 
 def _number(value: Value) -> str:
-    if not isfinite(value.number):
+    if not abs(value.number) < _ZERO * 1e18:
         return "     nan"
-    if value.integer:
+    if value.integer and abs(value.number) < _ZERO:
         return f"{_ZERO + int(value.number):07X}i"
     if value.number == 0.0:
         return f"{_ZERO:07X} "

@@ -10,7 +10,8 @@ and a spectrum give the same resistances.
 from __future__ import annotations
 
 import random
-from math import exp, expm1, isfinite, pi
+from collections.abc import Callable
+from math import exp, expm1, pi
 
 from simulators.chemistry import CHEMISTRIES, OpenCircuit, open_circuit
 from simulators.ledger import Slice
@@ -38,7 +39,8 @@ _SIDE_REACTION = 4e-4  # share of every charge current lost for good: efficiency
 _STEP_SOC = 0.004
 _STEP_V = 0.02
 _LONGEST_STEP_S = 20.0
-_NEWTON_LIMIT = 40
+_NEWTON_LIMIT = 60
+_SAME_DEGC, _SAME_SOC = 0.02, 5e-4  # resistances are not worth refreshing within this
 
 
 class Cell:
@@ -87,13 +89,10 @@ class Cell:
         self._interface_ohm = tuple(r * area * spread(0.03) for r in kind.interface_ohm_Ah)
         self._diffusion_ohm = kind.diffusion_ohm_Ah * area * spread(0.03)
         self._polarisation_V = [0.0] * len(_TAUS_S)
+        self._gone_s = -1.0
+        self._gone_parts: list[float] = []
+        self._refreshed = (float("inf"), 0.0)
         self._refresh()
-
-    @property
-    def capacity_Ah(self) -> float:
-        """Reversible capacity now."""
-        cycles = self.throughput_Ah / (2.0 * self._fresh_Ah)
-        return self._fresh_Ah * exp(-self._fade * cycles)
 
     @property
     def open_circuit_V(self) -> float:
@@ -125,46 +124,69 @@ class Cell:
         """Terminal voltage now, at this current."""
         return self.open_circuit_V + current_A * self._r0 + sum(self._polarisation_V)
 
-    def current_for(self, voltage_V: float, seconds: float) -> float:
-        """Constant current that ends a step of `seconds` at `voltage_V`.
+    def current_for(
+        self, voltage_V: float, seconds: float, low_A: float, high_A: float, guess_A: float = 0.0
+    ) -> float:
+        """Constant current that ends a step of `seconds` at `voltage_V`, or the nearer limit.
 
         The model is affine in current but for the open-circuit table, so this is Newton on straight
-        pieces; the two brackets stop it from hopping between them.
+        pieces; brackets stop it from hopping between them. A guess at the limit that holds costs
+        one evaluation.
         """
-        if not isfinite(voltage_V):
-            return voltage_V
-        decays = [exp(-seconds / tau) for tau in _TAUS_S]
-        offset = sum(v * d for v, d in zip(self._polarisation_V, decays, strict=True)) - voltage_V
-        ohm = self._r0 + sum(r * (1.0 - d) for r, d in zip(self._r, decays, strict=True))
-        current, low, high = 0.0, float("-inf"), float("inf")
+        offset, ohm = self._affine(seconds)
+        offset -= voltage_V
+        low, high = low_A, high_A
+        current = min(max(guess_A, low), high)
         for _ in range(_NEWTON_LIMIT):
             per_A = self._soc_per_A(current, seconds)
             volts, slope = self._ocv.piece(self.soc + per_A * current)
             error = volts + ohm * current + offset
-            low, high = (low, current) if error > 0.0 else (current, high)
-            change = error / (ohm + slope * per_A)
-            if abs(change) < 1e-9:
-                break
-            current -= change
-            if not low < current < high:
-                current = (low + high) / 2.0
+            if error > 0.0:
+                high = current
+            else:
+                low = current
+            wanted = min(max(current - error / (ohm + slope * per_A), low_A), high_A)
+            if abs(wanted - current) < 1e-9:
+                return wanted
+            current = wanted if low <= wanted <= high else (low + high) / 2.0
         return current
+
+    def _affine(self, seconds: float) -> tuple[float, float]:
+        """(volts, ohm) such that polarisation and resistance end a step at volts + ohm * current.
+
+        Voltage in equilibrium is not in it.
+        """
+        volts, ohm = 0.0, self._r0
+        for polarisation_V, r, gone in zip(
+            self._polarisation_V, self._r, self._gone(seconds), strict=True
+        ):
+            volts += polarisation_V * (1.0 - gone)
+            ohm += r * gone
+        return volts, ohm
+
+    def _gone(self, seconds: float) -> list[float]:
+        """How far each RC pair gets towards its end in a step: 1 - exp(-seconds / tau)."""
+        if seconds != self._gone_s:
+            self._gone_s = seconds
+            self._gone_parts = [-expm1(-seconds / tau) for tau in _TAUS_S]
+        return self._gone_parts
 
     def step(self, seconds: float, current_A: float) -> Slice:
         """Let `seconds` pass at a constant current."""
-        start_V = self.voltage_V(current_A)
         start_ocv = self.open_circuit_V
+        over_V = current_A * self._r0
+        start_V = start_ocv + over_V + sum(self._polarisation_V)
         lagging_Vs = self._polarise(seconds, current_A)
-        half = self._soc_per_A(current_A, seconds) * current_A / 2.0
-        middle_ocv = self._ocv.piece(self.soc + half)[0]
-        self._count(seconds, current_A, 2.0 * half)
+        change = self._soc_per_A(current_A, seconds) * current_A
+        middle_ocv = self._ocv.piece(self.soc + change / 2.0)[0]
+        self._count(seconds, current_A, change)
         end_ocv = self.open_circuit_V
+        end_V = end_ocv + over_V + sum(self._polarisation_V)
+        loss_Vs = seconds * over_V + lagging_Vs
         rest_Vs = seconds * (start_ocv + 4.0 * middle_ocv + end_ocv) / 6.0
-        over_Vs = seconds * current_A * self._r0 + lagging_Vs
-        self._warm(seconds, max(0.0, current_A * over_Vs / seconds) if seconds > 0.0 else 0.0)
-        end_V = end_ocv + current_A * self._r0 + sum(self._polarisation_V)
+        self._warm(seconds, current_A * loss_Vs)
         self._refresh()
-        energy_J = current_A * (rest_Vs + over_Vs)
+        energy_J = current_A * (rest_Vs + loss_Vs)
         return Slice(seconds, current_A, start_V, end_V, energy_J, self.temperature_degC)
 
     def impedance(self, frequency_Hz: float) -> complex:
@@ -181,11 +203,11 @@ class Cell:
         """Move the RC pairs; return the integral of their voltage over the step."""
         integral = 0.0
         volts = self._polarisation_V
-        for k, (ohm, tau) in enumerate(zip(self._r, _TAUS_S, strict=True)):
-            final = current_A * ohm
-            gone = -expm1(-seconds / tau)
-            integral += final * seconds + (volts[k] - final) * tau * gone
-            volts[k] += (final - volts[k]) * gone
+        for k, gone in enumerate(self._gone(seconds)):
+            final = current_A * self._r[k]
+            change = (final - volts[k]) * gone
+            integral += final * seconds - change * _TAUS_S[k]
+            volts[k] += change
         return integral
 
     def _soc_per_A(self, current_A: float, seconds: float) -> float:
@@ -204,31 +226,42 @@ class Cell:
             uptake = -expm1(-self._sei_uptake * charge_Ah / self._sei_full_Ah)
             self._sei_Ah += (self._sei_full_Ah - self._sei_Ah) * uptake
 
-    def _warm(self, seconds: float, heat_W: float) -> None:
-        rise_K = heat_W * _COOLING_S / (_HEAT_J_PER_K_AH * self._fresh_Ah)
-        final = self.ambient_degC + rise_K
-        self.temperature_degC = final + (self.temperature_degC - final) * exp(-seconds / _COOLING_S)
+    def _warm(self, seconds: float, loss_J: float) -> None:
+        """Move the temperature; the loss of a step is spread evenly over it."""
+        if seconds <= 0.0:
+            return
+        loss_W = max(0.0, loss_J / seconds)
+        final = self.ambient_degC + loss_W * _COOLING_S / (_HEAT_J_PER_K_AH * self._fresh_Ah)
+        self.temperature_degC += (final - self.temperature_degC) * -expm1(-seconds / _COOLING_S)
 
     def _refresh(self) -> None:
-        """Set the resistances for the present temperature, state of charge and SEI."""
-        inverse_K = 1.0 / (self.temperature_degC + 273.15) - 1.0 / _REFERENCE_K
-        interface, diffusion = (
-            exp(energy / _GAS_J_PER_MOL_K * inverse_K) for energy in (_INTERFACE_J, _DIFFUSION_J)
-        )
+        """Set resistances and capacity for the present state, once that has moved noticeably."""
+        degC, soc = self._refreshed
+        if abs(self.temperature_degC - degC) < _SAME_DEGC and abs(self.soc - soc) < _SAME_SOC:
+            return
+        self._refreshed = self.temperature_degC, self.soc
+        cycles = self.throughput_Ah / (2.0 * self._fresh_Ah)
+        self.capacity_Ah = self._fresh_Ah * exp(-self._fade * cycles)
+        series, interface, diffusion = self._arrhenius()
         empty = exp(-max(self.soc, 0.0) / 0.08)
-        self._r0 = (
-            self._series_ohm * exp(_SERIES_J / _GAS_J_PER_MOL_K * inverse_K) * (1.0 + 0.15 * empty)
-        )
         film = 1.0 + _SEI_RESISTANCE * (self._sei_Ah / self._sei_full_Ah)
         ladder = self._diffusion_ohm * diffusion
+        self._r0 = self._series_ohm * series * (1.0 + 0.15 * empty)
         self._r = [
             self._interface_ohm[0] * interface * film,
             self._interface_ohm[1] * interface * (1.0 + empty),
             *(ladder * share for share in _LADDER_SHARE),
         ]
 
+    def _arrhenius(self) -> tuple[float, float, float]:
+        """Growth of the three kinds of resistance against 25 degC."""
+        inverse_K = 1.0 / (self.temperature_degC + 273.15) - 1.0 / _REFERENCE_K
+        warmth = inverse_K / _GAS_J_PER_MOL_K
+        return exp(_SERIES_J * warmth), exp(_INTERFACE_J * warmth), exp(_DIFFUSION_J * warmth)
 
-def _spread(seed: int | str | None):
+
+def _spread(seed: int | str | None) -> Callable[[float], float]:
+    """Factors around 1 of a given width; always 1 without a seed."""
     if seed is None:
         return lambda width: 1.0
     dice = random.Random(f"cell {seed}")

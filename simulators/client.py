@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ruamel.yaml import YAML
+
 _STOP_S = 10.0
 
 
@@ -132,7 +134,7 @@ def running_bench(config: Mapping[str, Any] | str | Path, *options: str) -> Iter
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         path = config if isinstance(config, str | Path) else _write(Path(folder), config)
         command = [sys.executable, "-m", "simulators", str(path), *options]
-        with subprocess.Popen(
+        with subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as process:
             bench = RunningBench(process, _addresses(process))
@@ -143,10 +145,9 @@ def running_bench(config: Mapping[str, Any] | str | Path, *options: str) -> Iter
 
 
 def _write(folder: Path, config: Mapping[str, Any]) -> Path:
-    """JSON is YAML, so the standard library will do."""
     path = folder / "bench.yaml"
     content = {"control": "tcp://127.0.0.1:0"} | dict(config)
-    path.write_text(json.dumps(content), encoding="utf-8")
+    YAML(typ="safe", pure=True).dump(content, path)
     return path
 
 

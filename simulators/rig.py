@@ -32,9 +32,8 @@ class _Demand:
     charge_A: float
     discharge_A: float
 
-    def current_A(self, cell: Cell, seconds: float) -> float:
-        wanted = cell.current_for(self.voltage_V, seconds)
-        return max(-self.discharge_A, min(self.charge_A, wanted))
+    def current_A(self, cell: Cell, seconds: float, guess_A: float) -> float:
+        return cell.current_for(self.voltage_V, seconds, -self.discharge_A, self.charge_A, guess_A)
 
     def mode(self, current_A: float) -> Regulation:
         if current_A >= self.charge_A:
@@ -81,14 +80,17 @@ class Circuit:
         self.ledger.book(piece, real_s, self._at, self.clock.factor)
 
     def _regulate(self, demand: _Demand, left: float) -> tuple[float, float, Regulation]:
-        seconds = min(left, self._next_step_s, self.cell.longest_step_s(self.current_A))
+        seconds = min(left, self._next_step_s)
+        if seconds > _CROSSING_S:
+            seconds = min(seconds, self.cell.longest_step_s(self.current_A))
         while True:
-            current_A = demand.current_A(self.cell, seconds)
+            current_A = demand.current_A(self.cell, seconds, self.current_A)
             mode = demand.mode(current_A)
             if mode == self.mode or seconds <= _CROSSING_S:
                 break
             seconds /= 2.0
-        self._next_step_s = 2.0 * seconds
+            self._next_step_s = seconds
+        self._next_step_s = max(self._next_step_s, 2.0 * seconds)
         return seconds, current_A, mode
 
     def drive(self, by: Position, demand: _Demand) -> None:
@@ -99,7 +101,7 @@ class Circuit:
             return
         self.driver, self._demand = by, demand
         self._next_step_s = _FIRST_STEP_S
-        self.current_A = demand.current_A(self.cell, 0.0)
+        self.current_A = demand.current_A(self.cell, 0.0, self.current_A)
         self.mode = demand.mode(self.current_A)
 
     def open(self, by: Position) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from os.path import normpath
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar, cast
@@ -233,7 +234,8 @@ def _resource(text: str, folder: Path) -> Resource:
     resource = parse_resource(text)
     if not resource.device.startswith("."):
         return resource
-    return parse_resource(text.replace(resource.device, str((folder / resource.device).absolute())))
+    # not resolved: the symlink of a simulated port is made anew with each bench
+    return parse_resource(text.replace(resource.device, normpath(folder / resource.device)))
 
 
 def _settings(defaults: LineSettings, model: InstrumentModel) -> LineSettings:

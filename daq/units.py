@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from daq.errors import UnitError
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-_QUANTITY = re.compile(rf"({_NUMBER})\s*(\S(?:.*\S)?)?", re.ASCII)
+_QUANTITY = re.compile(rf"({_NUMBER})\s*([^\s\d.,].*)?", re.ASCII)
 _RATE = re.compile(r"(\d+\.?\d*|\.\d+)?\s*C(?:\s*/\s*(\d+\.?\d*|\.\d+))?", re.ASCII)
 _LONGEST = 64  # characters; the longest honest quantity has about twenty
 
@@ -111,6 +111,8 @@ def _parse(text: str, kinds: tuple[Kind, ...]) -> Amount:
     if RATE in kinds and (rate := _RATE.fullmatch(text)):
         return Amount(_rate(text, rate[1], rate[2]), RATE)
     match = _QUANTITY.fullmatch(text)
+    if match is None and _RATE.fullmatch(text):
+        _refuse_unit(text, "C", kinds)
     if match is None:
         raise UnitError(f"{text!r} is not {_one_of(kinds)}", remedy=_write(kinds))
     number, unit = match.groups()

@@ -35,6 +35,8 @@ class Site:
         raw: the step's mapping as it was written, parameters put in.
         tiers: from the station down to the step.
         limits: their intersection.
+        bounded: the station's limits are among the tiers; without them (a check of the file
+            alone) what nothing limits stays infinite.
     """
 
     document: Document
@@ -47,6 +49,7 @@ class Site:
     limits: Limits
     range: Range
     record: RecordRule
+    bounded: bool
 
     @property
     def nominal_Ah(self) -> float:
@@ -137,6 +140,7 @@ class Builder:
     tiers: tuple[Tier, ...]
     range: Range
     record: RecordRule
+    bounded: bool
     instructions: list[Instruction] = field(default_factory=list[Instruction])
     steps: int = 0
     expected_s: float = 0.0
@@ -158,6 +162,7 @@ class Builder:
             limits=intersection(tiers, self.document.place((*where, "limits"))),
             range=self.range,
             record=record,
+            bounded=self.bounded,
         )
 
     def add(self, step: Step, expected_s: float) -> None:

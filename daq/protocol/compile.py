@@ -31,7 +31,8 @@ def compile_protocol(
     Args:
         source: the protocol file.
         cell: what C-rates and percentages refer to; its limits are a tier.
-        tiers: limits above the cell's, such as `("station A1", …)`; the highest first.
+        tiers: limits above the cell's, such as `("station A1", …)`; the highest first. None at
+            all only to check a file: then a setpoint that nothing limits is infinite.
         range: what the station's instruments can do together; None: unknown, not checked.
         parameters: values that replace those of the file, by name.
 
@@ -53,6 +54,7 @@ def compile_protocol(
         all_tiers,
         range or Range(),
         model.record.rule(RecordRule(), nominal),
+        bounded=bool(tiers),
     )
     _build(model, builder)
     return Program(

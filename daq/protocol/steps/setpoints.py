@@ -51,7 +51,7 @@ def hold(site: Site, voltage_V: float, cap_A: float | None) -> Setpoint:
     charge_A, discharge_A = CURRENT_MARGIN * max(high, 0.0), CURRENT_MARGIN * max(-low, 0.0)
     if cap_A is not None:
         charge_A, discharge_A = min(cap_A, high), min(cap_A, -low)
-    if not (isfinite(charge_A) and isfinite(discharge_A)):
+    if site.bounded and not (isfinite(charge_A) and isfinite(discharge_A)):
         site.refuse("nothing limits the current of this hold", (site.key,), "give it `current: 1C`")
     return Setpoint(voltage_V, charge_A, discharge_A)
 
@@ -61,7 +61,7 @@ def _voltages(ends: Iterable[Condition]) -> list[float]:
 
 
 def _bounded(site: Site, voltage_V: float) -> float:
-    if not isfinite(voltage_V):
+    if site.bounded and not isfinite(voltage_V):
         remedy = "give `until` a voltage, or `safety` a voltage span"
         site.refuse(f"nothing limits the voltage of this {site.key}", (site.key,), remedy)
     return voltage_V

@@ -37,6 +37,13 @@ def instruments(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [dict(cast("Mapping[str, Any]", item)) for item in listed if isinstance(item, Mapping)]
 
 
+def step_kinds(facts: Mapping[str, Any]) -> dict[int, str]:
+    """Number of each step of the protocol -> its kind ("charge", "rest" ...)."""
+    listed = section(facts, "protocol").get("steps")
+    steps = cast("list[dict[str, Any]]", listed) if isinstance(listed, list) else []
+    return {int(step["number"]): str(step["kind"]) for step in steps}
+
+
 def run_facts(run: RunInfo, events: list[Event]) -> dict[str, Any]:
     """The `battery_daq` part: the run's document without its long texts, and how it went.
 

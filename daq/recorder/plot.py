@@ -1,0 +1,268 @@
+"""A picture of a run: voltage, current and temperature over time, and its spectra."""
+
+from __future__ import annotations
+
+import importlib
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from daq.journal import JournalReader
+from daq.recorder import metadata
+from daq.recorder.columns import Rows
+from daq.recorder.source import Source, open_source
+
+Floats = npt.NDArray[np.float64]
+
+_MOST_POINTS = 20_000
+_MOST_SPANS = 400
+_BLUE, _RED, _GREEN, _INK = "#1f5fa8", "#c0392b", "#2e7d5b", "#333333"
+_TINTS = {
+    "charge": "#dbe9f6",
+    "cccv": "#dbe9f6",
+    "hold": "#e8e3f3",
+    "discharge": "#fae5df",
+    "eis": "#fbf3d0",
+    "chamber": "#eaf4ea",
+}
+_STYLE = {
+    "font.size": 9.5,
+    "axes.edgecolor": "#888888",
+    "axes.labelcolor": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.6,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "legend.frameon": False,
+    "savefig.facecolor": "white",
+}
+_SIGNALS = (
+    ("voltage", "Voltage / V", _BLUE),
+    ("current", "Current / A", _RED),
+    ("temperature", "Temperature / °C", _GREEN),
+)
+_KEPT = ("test_time", "step_index", "step_count", "cycle_number", "chamber_degC") + tuple(
+    name for name, _, _ in _SIGNALS
+)
+
+
+def plot(origin: JournalReader | Path, out: Path, run: str = "") -> Path:
+    """Draw a run as a PNG (or whatever the ending of `out` says).
+
+    Args:
+        origin: the run's closed HDF5 file, or the journal.
+        out: the picture; replaced when it is there.
+        run: id of the run; not needed for a file.
+
+    Raises:
+        InputError: there is no such run, or no such file.
+    """
+    # Here and not above: it takes half a second, and only this function wants it.
+    matplotlib: Any = importlib.import_module("matplotlib")
+    figures: Any = importlib.import_module("matplotlib.figure")
+    source = open_source(origin, run)
+    data, spectra = _collect(source), source.spectra()
+    with matplotlib.rc_context(_STYLE):
+        figure = figures.Figure(figsize=(15 if len(spectra) else 10.5, 7.2), layout="constrained")
+        _titles(figure, source)
+        left, right = _panes(figure, bool(len(spectra)))
+        _draw_time(left, data, metadata.step_kinds(source.facts))
+        if right is not None:
+            _draw_spectra(right, spectra)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(out, dpi=130)
+    return out
+
+
+def _collect(source: Source) -> dict[str, npt.NDArray[Any]]:
+    parts = [{name: rows[name].copy() for name in _KEPT} for rows in source.batches()]
+    empty = np.empty(0)
+    return {name: np.concatenate([empty, *(part[name] for part in parts)]) for name in _KEPT}
+
+
+def _titles(figure: Any, source: Source) -> None:
+    facts = source.facts
+    protocol = metadata.section(facts, "protocol")
+    cell = metadata.section(facts, "cell")
+    title = f"{cell.get('id', '')}   ·   {protocol.get('name', '')} {protocol.get('version', '')}"
+    station = metadata.section(facts, "station").get("name", "")
+    state = facts.get("outcome") or "running"
+    begun = str(facts.get("started", ""))[:16].replace("T", " ")
+    figure.suptitle(f"{title}\n", x=0.012, ha="left", fontsize=14, fontweight="bold", color=_INK)
+    line = f"run {facts['run']}   ·   station {station}   ·   started {begun} UTC   ·   {state}"
+    figure.text(0.013, 0.945, line, fontsize=9.5, color="#777777", va="center")
+
+
+def _panes(figure: Any, with_spectra: bool) -> tuple[Any, Any]:
+    rows = {"sharex": True, "height_ratios": (3, 2, 1.6)}
+    if not with_spectra:
+        return figure.subplots(3, 1, **rows), None
+    left, right = figure.subfigures(1, 2, width_ratios=(1.9, 1), wspace=0.02)
+    return left.subplots(3, 1, **rows), right.subplots(2, 1, height_ratios=(1.7, 1))
+
+
+# Over time.
+
+
+def _draw_time(axes: Any, data: dict[str, npt.NDArray[Any]], kinds: dict[int, str]) -> None:
+    hours = data["test_time"] / 3600
+    for axis, (name, label, colour) in zip(axes, _SIGNALS, strict=True):
+        axis.plot(*decimate(hours, data[name]), color=colour, linewidth=1.3, zorder=3)
+        axis.set_ylabel(label)
+    axes[1].axhline(0, color="#999999", linewidth=0.7, zorder=2)
+    if np.isfinite(data["chamber_degC"]).any():
+        _draw_chamber(axes[2], hours, data["chamber_degC"])
+    _shade_steps(axes, hours, data, kinds)
+    _mark_cycles(axes[0], hours, data["cycle_number"])
+    axes[2].set_xlabel("Time / h")
+    if len(hours):
+        axes[2].set_xlim(0, max(float(hours[-1]), 1e-3))
+
+
+def _draw_chamber(axis: Any, hours: Floats, chamber: Floats) -> None:
+    axis.lines[0].set_label("cell")
+    known = np.isfinite(chamber)
+    x, y = decimate(hours[known], chamber[known])
+    axis.plot(x, y, color="#888888", linewidth=1, linestyle="--", label="chamber", zorder=2)
+    _legend_above(axis)
+
+
+def _legend_above(axis: Any, **options: Any) -> None:
+    place = {"loc": "lower right", "bbox_to_anchor": (1.005, 0.98), "borderaxespad": 0.2}
+    axis.legend(**{**place, "ncols": 6, "fontsize": 8.5, **options})
+
+
+def _shade_steps(
+    axes: Any, hours: Floats, data: dict[str, npt.NDArray[Any]], kinds: dict[int, str]
+) -> None:
+    """A light background per kind of step; none when there are too many to tell apart."""
+    spans: dict[str, list[tuple[float, float]]] = {}
+    for start, end in _stretches(data["step_count"]):
+        kind = kinds.get(int(data["step_index"][start]), "")
+        if kind in _TINTS:
+            spans.setdefault(kind, []).append((hours[start], hours[end] - hours[start]))
+    if sum(map(len, spans.values())) > _MOST_SPANS:
+        return
+    for axis in axes:
+        for kind, spans_h in spans.items():
+            axis.broken_barh(
+                spans_h, (0, 1), transform=axis.get_xaxis_transform(), color=_TINTS[kind],
+                linewidth=0, zorder=0, label=kind,
+            )  # fmt: skip
+    if spans:
+        handles = [bars for bars in axes[0].collections if bars.get_label() in _TINTS]
+        _legend_above(axes[0], handles=handles, bbox_to_anchor=(1.005, 1.05), handlelength=1.2)
+
+
+def _mark_cycles(axis: Any, hours: Floats, cycles: npt.NDArray[Any]) -> None:
+    stretches = [(a, b) for a, b in _stretches(cycles) if cycles[a] > 0]
+    every = max(1, len(stretches) // 12)
+    for number, (start, end) in enumerate(stretches):
+        axis.axvline(hours[start], color="#aaaaaa", linewidth=0.8, linestyle=":", zorder=1)
+        if number % every == 0:
+            middle = float(hours[start] + hours[end]) / 2
+            axis.annotate(
+                f"cycle {int(cycles[start])}", (middle, 1.0), xycoords=("data", "axes fraction"),
+                xytext=(0, 3), textcoords="offset points", ha="center", color="#777777",
+                fontsize=8.5,
+            )  # fmt: skip
+
+
+def _stretches(values: npt.NDArray[Any]) -> list[tuple[int, int]]:
+    """Where a value stays the same: index of its first row, and of the next stretch's first."""
+    if not len(values):
+        return []
+    cuts = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values) - 1]
+    return list(pairwise(cuts))
+
+
+def decimate(x: Floats, y: Floats, most: int = _MOST_POINTS) -> tuple[Floats, Floats]:
+    """At most about `most` points that draw the same line: lowest and highest of each bucket."""
+    if len(x) <= most:
+        return x, y
+    size = -(-len(x) // (most // 2))
+    whole = len(x) // size * size
+    buckets = y[:whole].reshape(-1, size)
+    starts = np.arange(0, whole, size)
+    # NaN must not win: it counts as neither lowest nor highest.
+    low = starts + np.where(np.isnan(buckets), np.inf, buckets).argmin(axis=1)
+    high = starts + np.where(np.isnan(buckets), -np.inf, buckets).argmax(axis=1)
+    kept = np.unique(np.concatenate([low, high, np.arange(whole, len(x)), [0, len(x) - 1]]))
+    return x[kept], y[kept]
+
+
+# Spectra.
+
+
+def _draw_spectra(axes: Any, spectra: Rows) -> None:
+    scale, unit = _ohm_scale(spectra)
+    nyquist, bode = axes
+    phase = bode.twinx()
+    groups = [spectra[spectra["test_id"] == number] for number in np.unique(spectra["test_id"])]
+    for number, points in enumerate(groups):
+        colour = _BLUE if len(groups) == 1 else _shade(number / (len(groups) - 1))
+        label = f"cycle {int(points['cycle_number'][0])}, at {points['test_time'][0] / 3600:.1f} h"
+        line = {"color": colour, "markersize": 3.2, "linewidth": 1.1, "zorder": 3}
+        x, y = points["z_real"] * scale, -points["z_imag"] * scale
+        nyquist.plot(x, y, "o-", label=label, **line)
+        bode.semilogx(points["frequency"], points["z_mag"] * scale, "o-", **line)
+        phase.semilogx(points["frequency"], -points["z_phase"], linestyle="--", **line)
+    _finish_nyquist(nyquist, groups[-1], scale, unit)
+    bode.set(xlabel="Frequency / Hz", ylabel=f"|Z| / {unit}  (points)")
+    phase.set_ylabel("−Phase / °  (dashed)")
+    phase.grid(visible=False)
+    phase.spines["right"].set_visible(True)
+
+
+def _finish_nyquist(axis: Any, points: Rows, scale: float, unit: str) -> None:
+    axis.set(xlabel=f"Re Z / {unit}", ylabel=f"−Im Z / {unit}")
+    axis.set_box_aspect(0.85)
+    axis.set_aspect("equal", adjustable="datalim")
+    axis.margins(0.14)
+    axis.axhline(0, color="#999999", linewidth=0.7, zorder=1)
+    axis.legend(loc="upper left", fontsize=8.5)
+    _mark_decades(axis, points, scale)
+
+
+def _ohm_scale(spectra: Rows) -> tuple[float, str]:
+    return (1e3, "mΩ") if float(np.nanmax(spectra["z_mag"])) < 1 else (1.0, "Ω")
+
+
+def _shade(part: float) -> Any:
+    matplotlib: Any = importlib.import_module("matplotlib")
+    return matplotlib.colormaps["viridis"](0.1 + 0.75 * part)
+
+
+def _mark_decades(axis: Any, points: Rows, scale: float) -> None:
+    """Name the points at whole decades of frequency; of those that coincide only the first."""
+    x, y = points["z_real"] * scale, -points["z_imag"] * scale
+    apart = 0.06 * max(float(np.ptp(x)), float(np.ptp(y)))
+    named: list[tuple[float, float]] = []
+    for decade, index in _whole_decades(points["frequency"]):
+        at = (float(x[index]), float(y[index]))
+        axis.plot(*at, "o", color=_RED, markersize=5, zorder=4)
+        if all(max(abs(at[0] - a), abs(at[1] - b)) > apart for a, b in named):
+            named.append(at)
+            axis.annotate(
+                _hertz(decade), at, xytext=(5, -12), textcoords="offset points", fontsize=8.5,
+                color=_INK, zorder=5,
+            )  # fmt: skip
+
+
+def _whole_decades(frequencies: Floats) -> list[tuple[int, int]]:
+    """(decade, index of the point nearest to it), from low frequencies to high."""
+    measured = np.log10(frequencies)
+    decades = range(round(float(measured.min())), round(float(measured.max())) + 1)
+    nearest = [(decade, int(np.abs(measured - decade).argmin())) for decade in decades]
+    return [(decade, index) for decade, index in nearest if abs(measured[index] - decade) < 0.1]
+
+
+def _hertz(decade: int) -> str:
+    thousands, rest = divmod(decade, 3)
+    return f"{10**rest} {'uHz mHz Hz kHz MHz'.split()[thousands + 2]}"

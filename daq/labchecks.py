@@ -55,31 +55,35 @@ def _wrong(document: Document, where: Where, message: str, remedy: str = "") -> 
 
 
 def fast_clock_needs_local_instruments(lab: Lab, document: Document) -> Iterator[InputError]:
-    """Accelerated time would drive a real cell at the wrong pace."""
+    """Accelerated time would drive a real cell at the wrong pace.
+
+    A port that does not exist yet may be a simulated one; `unfit_for_fast_clock` asks again
+    before the daemon opens anything.
+    """
+    for name in unfit_for_fast_clock(lab, missing_is_fit=True):
+        yield _wrong(
+            document,
+            ("instruments", name, "resource"),
+            f"clock factor {lab.clock_factor:g} needs every instrument on this machine; "
+            f"{name} is elsewhere, or real",
+            "remove clock.factor, or use a loopback address or a pseudo-terminal",
+        )
+
+
+def unfit_for_fast_clock(lab: Lab, *, missing_is_fit: bool = False) -> list[str]:
+    """The instruments that forbid the lab's accelerated time; none at factor 1."""
     if lab.clock_factor == 1.0:
-        return
-    for instrument in lab.instruments.values():
-        if not is_local(instrument.resource):
-            yield _wrong(
-                document,
-                ("instruments", instrument.name, "resource"),
-                f"clock factor {lab.clock_factor:g} needs every instrument on this machine; "
-                f"{_not_local(instrument)}",
-                _remedy_for_fast_clock(instrument.resource),
-            )
+        return []
+    return [
+        instrument.name
+        for instrument in lab.instruments.values()
+        if not is_local(instrument.resource)
+        and not (missing_is_fit and _missing(instrument.resource))
+    ]
 
 
-def _not_local(instrument: InstrumentConfig) -> str:
-    device = instrument.resource.device
-    if device and not os.path.exists(device):
-        return f"{device} of {instrument.name} does not exist"
-    return f"{instrument.name} is elsewhere, or real"
-
-
-def _remedy_for_fast_clock(resource: Resource) -> str:
-    if resource.device and not os.path.exists(resource.device):
-        return "start the simulated bench first"
-    return "remove clock.factor, or use a loopback address or a pseudo-terminal"
+def _missing(resource: Resource) -> bool:
+    return bool(resource.device) and not os.path.exists(resource.device)
 
 
 def one_address_one_instrument(lab: Lab, document: Document) -> Iterator[InputError]:

@@ -229,7 +229,7 @@ def _wait(
 
 
 def _show_cycles(files: Mapping[str, Path]) -> None:
-    from daq.recorder.plot import cycle_table
+    from daq.recorder.cycles import cycle_table
 
     rows: list[tuple[Any, ...]] = []
     for station, path in files.items():

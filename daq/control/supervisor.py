@@ -37,6 +37,7 @@ from daq.control.status import station_status
 from daq.driver import Chamber, Potentiostat
 from daq.errors import DaqError, InputError, InstrumentError
 from daq.journal import Journal, JournalReader, Kept, ended
+from daq.labchecks import unfit_for_fast_clock
 from daq.logs import get_logger
 from daq.model import Event, EventKind, Identity, RunInfo, Severity, Trip
 
@@ -403,8 +404,15 @@ def serve(lab: Lab) -> int:
     """Run the daemon for a lab until it is told to end.
 
     Raises:
-        DaqError: another daemon runs, or the journal cannot be opened.
+        DaqError: another daemon runs, the journal cannot be opened, or lab time is accelerated
+            and an instrument is not on this machine.
     """
+    if unfit := unfit_for_fast_clock(lab):
+        raise InputError(
+            f"lab time runs {lab.clock_factor:g} times as fast, which needs every instrument on "
+            f"this machine; {', '.join(unfit)} is elsewhere, real, or not there",
+            remedy="start the simulated bench first, or remove clock.factor",
+        )
     with locked(lab.data):
 
         async def main() -> int:

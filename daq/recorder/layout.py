@@ -31,6 +31,7 @@ from daq.recorder.room import Room
 # that the h5py at hand can write, which tools built on an older HDF5 cannot open.
 LIBVER = ("v110", "v110")
 FORMAT_VERSION = 1
+_CACHE = 1 << 17  # bytes a table; only the last chunk is ever written to again
 
 h5py: Any = _h5py
 """h5py has no types; the other modules take it from here."""
@@ -77,7 +78,7 @@ class RunFile:
     """
 
     def __init__(self, path: Path, state: str) -> None:
-        self._file = h5py.File(path, "w", libver=LIBVER)
+        self._file = h5py.File(path, "w", libver=LIBVER, rdcc_nbytes=_CACHE)
         with ExitStack() as undo:
             undo.callback(self._file.close)
             self._room = Room(path)

@@ -8,6 +8,7 @@ known one, a missing one with an example. `validate` turns whatever pydantic fou
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar, cast
 
@@ -26,7 +27,28 @@ from daq.yamlfile import Document, Where
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Names become topics, file names and log fields: one short word without surprises."""
 
-Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a pattern means, for whoever does not match it: "3 is not `what`"."""
+
+    what: str
+    remedy: str
+
+
+FORMS: dict[str, Form] = {}
+"""Pattern -> what it means."""
+
+
+def text_of(pattern: str, what: str, remedy: str) -> StringConstraints:
+    """Annotation of a text of a certain form."""
+    FORMS[pattern] = Form(what, remedy)
+    return StringConstraints(pattern=pattern)
+
+
+Name = Annotated[
+    str, text_of(NAME_PATTERN, "a name", "use up to 64 letters, digits, '.', '_' and '-'")
+]
 
 _MISTAKE = "daq"  # type of our own pydantic errors; their context carries remedy and way
 
@@ -103,11 +125,11 @@ def _flow(value: Any) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """A remedy for a misspelt word: the nearest known one, or all of them."""
-    candidates = [str(one) for one in known]
+    candidates = {str(one).lower(): str(one) for one in known}
     close = get_close_matches(word.lower(), candidates, n=1, cutoff=0.6)
     if close:
-        return f"did you mean {close[0]!r}?"
-    return f"known: {', '.join(candidates)}" if candidates else ""
+        return f"did you mean {candidates[close[0]]!r}?"
+    return f"known: {', '.join(candidates.values())}" if candidates else ""
 
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -157,7 +179,8 @@ def _translate(
     if details["type"] == "extra_forbidden":  # a model of a driver's, which is no FileModel
         remedy = nearest(str(where[-1]), model.model_fields)
         return InputError(f"unknown key {where[-1]!r}", place=document.place(where), remedy=remedy)
-    return InputError(_said(where, details), place=document.place(where, value=True))
+    message, remedy = _said(where, details)
+    return InputError(message, place=document.place(where, value=True), remedy=remedy)
 
 
 def existing(loc: Iterable[int | str], document: Document) -> Where:
@@ -170,9 +193,6 @@ def existing(loc: Iterable[int | str], document: Document) -> Where:
     return where
 
 
-_FORMS: Mapping[str, str] = {
-    NAME_PATTERN: "is not a name: up to 64 letters, digits, '.', '_' and '-', no space",
-}
 _PLAIN: Mapping[str, str] = {
     "string_type": "must be text: put it in quotes",
     "int_type": "must be a whole number",
@@ -186,16 +206,14 @@ _PLAIN: Mapping[str, str] = {
 }
 
 
-def _said(where: Where, details: ErrorDetails) -> str:
-    name = where[-1] if where else "the file"
-    return f"{name}: {show(details['input'])} {_rule(details)}"
-
-
-def _rule(details: ErrorDetails) -> str:
+def _said(where: Where, details: ErrorDetails) -> tuple[str, str]:
+    """Message and remedy for what pydantic itself found."""
+    name, given = where[-1] if where else "the file", show(details["input"])
     if details["type"] == "string_pattern_mismatch":
-        pattern = details.get("ctx", {}).get("pattern", "")
-        return _FORMS.get(pattern) or f"does not have the form {pattern}"
-    return _PLAIN.get(details["type"]) or details["msg"].removeprefix("Input ")
+        form = FORMS[details.get("ctx", {})["pattern"]]
+        return f"{name}: {given} is not {form.what}", form.remedy
+    rule = _PLAIN.get(details["type"]) or details["msg"].removeprefix("Input ")
+    return f"{name}: {given} {rule}", ""
 
 
 def show(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 
 from daq import units
-from daq.filemodel import FileModel, Name, mistake
+from daq.filemodel import FileModel, Name, mistake, text_of
 from daq.quantities import (
     Capacity,
     CurrentSpan,
@@ -28,8 +28,18 @@ INSTRUMENT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 BROKER_PATTERN = r"^(auto|none|mqtts?://[^/@\s:]+(:[0-9]{1,5})?/?)$"
 """No user or password in the URL: secrets stay out of files that travel with the data."""
 
-InstrumentName = Annotated[str, Field(pattern=INSTRUMENT_PATTERN)]
-Ref = Annotated[str, Field(pattern=CHANNEL_REF_PATTERN, examples=["aps1", "aps1.2"])]
+InstrumentName = Annotated[
+    str, text_of(INSTRUMENT_PATTERN, "an instrument's name", "use letters, digits, '_' and '-'")
+]
+Ref = Annotated[
+    str,
+    text_of(CHANNEL_REF_PATTERN, "a channel", "write it like aps1 or aps1.2"),
+    Field(examples=["aps1", "aps1.2"]),
+]
+ChannelNumber = Annotated[str, text_of(r"^[1-9][0-9]{0,3}$", "a channel's number", "1 and up")]
+Broker = Annotated[
+    str, text_of(BROKER_PATTERN, "a broker", "write auto, none, or mqtts://host:8883")
+]
 Mass = Annotated[float, Quantity((units.MASS,), above=0.0)]
 Length = Annotated[float, Quantity((units.LENGTH,), above=0.0)]
 CoatWeight = Annotated[float, Quantity((units.AREAL_MASS,), above=0.0)]
@@ -64,7 +74,7 @@ class ClockModel(FileModel):
 class MqttModel(FileModel):
     """The broker that the gateway talks to."""
 
-    broker: str = Field(default="auto", pattern=r"^(auto|none|mqtts?://[^/@\s:]+(:[0-9]{1,5})?/?)$")
+    broker: Broker = Field(default="auto", examples=["mqtts://host:8883"])
     """`auto`: mosquitto if installed, else the embedded broker; `none`; or a URL."""
     client_id: Name | None = None
     """Default: `daq-<lab>`."""
@@ -128,8 +138,8 @@ class InstrumentModel(FileModel):
     """When it was last calibrated."""
     calibration_due: CalendarDate | None = None
     """When it must be calibrated again."""
-    channel_offsets: dict[Annotated[str, Field(pattern=r"^[1-9][0-9]{0,3}$")], OffsetsModel] = (
-        Field(default_factory=dict[str, OffsetsModel])
+    channel_offsets: dict[ChannelNumber, OffsetsModel] = Field(
+        default_factory=dict[str, OffsetsModel]
     )
     """Channel number -> what the calibration found."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from daq import units
-from daq.filemodel import FileModel, Name
+from daq.filemodel import FileModel, Name, text_of
 from daq.model import Limits
 from daq.protocol.steps import Steps
 from daq.protocol.steps.base import RecordModel
@@ -16,7 +16,12 @@ from daq.units import Amount
 
 PARAMETER_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
 
-Version = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+){0,2}([-+][A-Za-z0-9.-]+)?$")]
+_VERSION_PATTERN = r"^[0-9]+(\.[0-9]+){0,2}([-+][A-Za-z0-9.-]+)?$"
+
+ParameterName = Annotated[
+    str, text_of(PARAMETER_PATTERN, "a parameter's name", "use letters, digits and '_'")
+]
+Version = Annotated[str, text_of(_VERSION_PATTERN, "a version", "write it like 1.0.0")]
 
 
 class SafetyModel(LimitsModel):
@@ -44,9 +49,9 @@ class ProtocolModel(FileModel):
     """Raised with every change; recorded with every run, beside the file's hash."""
     description: str = ""
     """What it is for, in a sentence."""
-    parameters: dict[
-        Annotated[str, StringConstraints(pattern=PARAMETER_PATTERN)], str | int | float
-    ] = Field(default_factory=dict[str, str | int | float])
+    parameters: dict[ParameterName, str | int | float] = Field(
+        default_factory=dict[str, str | int | float]
+    )
     """Name -> value; used as `$name`, and may be given anew at the start of a run."""
     record: RecordModel = RecordModel()
     """Recording rule."""

@@ -134,7 +134,7 @@ class PalmSens(Potentiostat[TextLine]):
 
     def read(self) -> Mapping[int, Reading]:
         """Open-circuit voltages where the options ask for them; silent while a sweep runs."""
-        if self._sweep is not None:
+        if self._running() is not None:
             return {}
         if not self._read_voltage:
             self._alive()
@@ -161,8 +161,8 @@ class PalmSens(Potentiostat[TextLine]):
             InstrumentRefused: a sweep runs already, a frequency is out of range, or the
                 instrument does not take the script.
         """
-        if self._sweep is not None:
-            raise InstrumentRefused(f"a sweep runs on channel {self._sweep.channel} already")
+        if (running := self._running()) is not None:
+            raise InstrumentRefused(f"a sweep runs on channel {running.channel} already")
         low, high = self._family.frequency_Hz
         for frequency in (spectrum.from_Hz, spectrum.to_Hz):
             if not low <= frequency <= high:
@@ -203,14 +203,20 @@ class PalmSens(Potentiostat[TextLine]):
         While another channel is swept this one is not connected: every script starts with the
         cell off and switches one channel on.
         """
-        if self._sweep is not None and self._sweep.channel != channel:
+        running = self._running()
+        if running is not None and running.channel != channel:
             return
         self.abort()
         self._open_cell(channel)
 
     def off_exchanges(self, channel: int) -> tuple[Exchange, ...]:
-        """Abort: every script of this driver opens the cell when it ends."""
-        return (Exchange(b"\nZ\n", rb"(?s:.*)Z(!0006)?\n(?s:.*)"),)
+        """Abort and wait for the script's end, at which every one of this driver opens the cell."""
+        return (Exchange(b"\nZ\n", rb"(?s:.*)Z(!0006\n|\n(?s:.*\n)?\n)"),)
+
+    def _running(self) -> Sweep | None:
+        """The sweep that the instrument runs; one that has failed is only waiting to be told."""
+        sweep = self._sweep
+        return sweep if sweep and sweep.state is MeasurementState.RUNNING else None
 
     def _open_cell(self, channel: int) -> None:
         output = self._run(methodscript.off_script(self._select(channel)))

@@ -220,6 +220,17 @@ def test_an_abort_that_is_not_confirmed_raises_and_is_taken_up_by_setup() -> Non
         assert "line was lost" in progress.message
 
 
+def test_a_sweep_whose_failure_nobody_asked_for_blocks_neither_reading_nor_the_next() -> None:
+    again = (("", None), ("Z", ["Z", "*", ""]))
+    with ScriptedText(*IDENTIFY, START, *IDENTIFY, *again, ("i", "iES4LR20B0008"), START) as line:
+        driver = sweeping(line)
+        driver.identify()
+        driver.setup()
+        driver.read()
+        driver.start(1, SWEEP)
+        assert driver.poll().state is MeasurementState.RUNNING
+
+
 def test_off_aborts_the_sweep_and_sees_a_script_open_the_cell() -> None:
     with ScriptedText(*IDENTIFY, START, ("Z", ["Z", "*", ""]), OFF, OFF) as line:
         driver = sweeping(line)
@@ -312,6 +323,7 @@ def test_the_sentinels_recipe_expects_what_an_idle_and_a_busy_instrument_answer(
     with ScriptedText() as line:
         (exchange,) = PalmSens(line).off_exchanges(1)
     assert exchange.send == b"\nZ\n"
-    for reply in (b"\nZ!0006\n", b"Z\n*\n\n", POINT.encode() + b"\nZ\n"):
+    for reply in (b"\nZ!0006\n", b"Z\n\n", b"Z\n*\n\n", POINT.encode() + b"\nZ\n*\n\n"):
         assert re.fullmatch(exchange.expect, reply)
-    assert not re.fullmatch(exchange.expect, b"tes4_lr1500\n")
+    for unfinished in (b"Z\n", b"Z\n*\n", POINT.encode() + b"\n\n", b"tes4_lr1500\n"):
+        assert not re.fullmatch(exchange.expect, unfinished)

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -151,13 +152,12 @@ def _step_type(source: Source) -> _Field:
 
 
 def _bdf_name(source: Source, ending: str) -> str:
-    """`Institution__Cell__YYYYMMDD_XXX`: the lab, the cell, the day and the run's number."""
+    """`Institution__Cell__YYYYMMDD_XXX`; XXX is the time of day, so no two runs share a name."""
     facts = source.facts
     lab = _clean(metadata.section(facts, "lab").get("name") or "lab")
     cell = _clean(metadata.section(facts, "cell").get("id") or "cell")
-    day = str(facts.get("started", ""))[:10].replace("-", "")
-    number = re.search(r"\d{3,}$", str(facts["run"]))
-    return f"{lab}__{cell}__{day}_{number[0] if number else '001'}.{ending}"
+    started = datetime.fromtimestamp(facts["started_utc_s"], UTC)
+    return f"{lab}__{cell}__{started:%Y%m%d_%H%M%S}.{ending}"
 
 
 def _clean(name: object) -> str:

@@ -58,7 +58,7 @@ def test_every_snippet_of_the_page_runs(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "41.70 h: 3.300 V, 0.000 A" in done.stdout
     assert "N6974A S1 calibrated 2026-03-01" in done.stdout
-    assert "bench-3__NMC-0042__20260921_001.bdf.csv" in done.stdout
+    assert "bench-3__NMC-0042__20260921_141320.bdf.csv" in done.stdout
     assert (folder / "run.png").exists()
 
 

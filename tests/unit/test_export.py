@@ -91,11 +91,11 @@ def test_bdf_step_types_name_every_kind_of_step(folder: Path, tmp_path: Path) ->
     assert list(dict.fromkeys(data["Step Type"])) == ["REST", "CC_CHG", "CV_CHG", "CC_DCH", "EIS"]
 
 
-def test_bdf_is_named_after_lab_cell_day_and_number(folder: Path, tmp_path: Path) -> None:
+def test_bdf_is_named_after_lab_cell_and_start(folder: Path, tmp_path: Path) -> None:
     path = export.export(folder / f"{RUN}.h5", "", "bdf", tmp_path)
-    assert path.name == "bench-3__NMC-0042__20260921_001.bdf.csv"
+    assert path.name == "bench-3__NMC-0042__20260921_141320.bdf.csv"
     path = export.export(folder / f"{BARE}.h5", "", "bdf.parquet", tmp_path)
-    assert path.name == "bench-3__NMC-0042__20260921_077.bdf.parquet"
+    assert path.name == "bench-3__NMC-0042__20260921_141320.bdf.parquet"
 
 
 def test_bdf_leaves_out_a_chamber_that_is_not_there(folder: Path, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_running_run_exports_the_same_from_the_journal(
 
 def test_spectra_go_into_a_file_of_their_own_beside(folder: Path, tmp_path: Path) -> None:
     export.export(folder / f"{RUN}.h5", "", "bdf", tmp_path)
-    _, data = table(tmp_path / "bench-3__NMC-0042__20260921_001.eis.csv")
+    _, data = table(tmp_path / "bench-3__NMC-0042__20260921_141320.eis.csv")
     assert len(data["frequency_Hz"]) == 13
     export.export(folder / f"{BARE}.h5", "", "csv", tmp_path)
     assert not (tmp_path / f"{BARE}.eis.csv").exists()

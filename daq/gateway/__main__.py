@@ -15,7 +15,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from daq.errors import DaqError, InputError
-from daq.gateway.broker import Broker, GivenBroker, OwnBroker, parse_url
+from daq.gateway.broker import (
+    Broker,
+    GivenBroker,
+    OwnBroker,
+    find_mosquitto,
+    parse_url,
+)
 from daq.gateway.cursor import Cursor
 from daq.gateway.lifeline import set_at_end
 from daq.gateway.session import Gateway, Login, first_of
@@ -34,7 +40,9 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m daq.gateway", description=__doc__)
     parser.add_argument("--lab", required=True, help="name of the lab")
     parser.add_argument("--data", required=True, type=Path, help="the lab's data folder")
-    parser.add_argument("--broker", default="auto", help="auto, none, mqtt://… or mqtts://…")
+    parser.add_argument(
+        "--broker", default="auto", help="auto, embedded, none, mqtt://… or mqtts://…"
+    )
     parser.add_argument("--port", type=int, default=0, help="where an `auto` broker listens")
     parser.add_argument("--client-id", help="default: daq-LAB")
     parser.add_argument("--username")
@@ -120,9 +128,10 @@ def _password(path: Path | None) -> str | None:
 
 
 def _broker(options: argparse.Namespace, group: asyncio.TaskGroup) -> Broker:
-    if options.broker != "auto":
+    if options.broker not in ("auto", "embedded"):
         return GivenBroker(parse_url(options.broker), options.data)
-    own = OwnBroker(options.data, options.port)
+    mosquitto = find_mosquitto() if options.broker == "auto" else ""
+    own = OwnBroker(options.data, options.port, mosquitto)
     group.create_task(own.run())
     return own
 

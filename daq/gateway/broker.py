@@ -108,10 +108,10 @@ class OwnBroker:
         program: path of mosquitto; empty for the embedded broker.
     """
 
-    def __init__(self, data: Path, port: int = 0, program: str | None = None) -> None:
+    def __init__(self, data: Path, port: int, program: str) -> None:
         self._data = data
         self._asked_port = port
-        self._program = find_mosquitto() if program is None else program
+        self._program = program
         self._known: asyncio.Future[Address] = asyncio.get_running_loop().create_future()
 
     @property

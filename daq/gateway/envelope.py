@@ -19,6 +19,7 @@ from pydantic import (
     Field,
     ValidationError,
     WithJsonSchema,
+    model_validator,
 )
 
 from daq.errors import CommandRefused
@@ -81,7 +82,6 @@ Moment = Annotated[float, BeforeValidator(_moment), WithJsonSchema(_EITHER_TIME)
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 Station = Annotated[str, Field(pattern=f"^(|[*]|{NAME.pattern})$")]
 Text = Annotated[str, Field(max_length=1000)]
-Scalar = str | int | float | bool | None
 
 
 class Envelope(BaseModel):
@@ -93,9 +93,7 @@ class Envelope(BaseModel):
 
     id: Name = Field(description="made up by the client; the same id is carried out once")
     client: Name = Field(description="who asks; the replies go to this name")
-    station: Station = Field(
-        default="", description="a station; * for all of them where a verb allows"
-    )
+    station: Station = Field(default="", description="a station; * is all of them")
     issued: Moment
     expires: Moment = Field(description="after this time the command is refused")
 
@@ -104,31 +102,29 @@ class StatusCommand(Envelope):
     """Ask what the stations do; the answer is the data of the reply."""
 
 
-class RunsCommand(Envelope):
-    """Ask for the runs; the answer is the data of the reply."""
+class InstrumentsCommand(Envelope):
+    """Ask for the instruments; the answer is the data of the reply."""
 
 
 class StartCommand(Envelope):
-    """Start a run of a protocol on a cell."""
+    """Start a run of a protocol on a cell of the lab file."""
 
-    protocol: Annotated[str, Field(min_length=1, max_length=1000)]
     cell: Name
-    nominal_capacity_Ah: Annotated[float, Field(gt=0)] | None = None
-    chemistry: Text = ""
-    batch: Text = ""
+    protocol: Text = Field(default="", description="a file in the lab's protocols folder; or:")
+    text: str = Field(default="", description="the protocol itself, as YAML")
+    name: Text = Field(default="", description="what to call the text in error messages")
     operator: Text = ""
-    parameters: dict[str, str | int | float] = Field(default_factory=dict)
-    metadata: dict[str, Scalar] = Field(default_factory=dict)
+    parameters: dict[str, str] = Field(default_factory=dict, description="as in '4.2 V'")
+
+    @model_validator(mode="after")
+    def _one_protocol(self) -> StartCommand:
+        if bool(self.protocol) == bool(self.text):
+            raise ValueError("either `protocol` or `text` is needed")
+        return self
 
 
 class StopCommand(Envelope):
-    """Switch OFF and end the run; overtakes every other command."""
-
-    reason: Text = ""
-
-
-class StopAllCommand(Envelope):
-    """Switch OFF everything; overtakes every other command."""
+    """Switch OFF and end the run (station `*`: of all); overtakes every other command."""
 
     reason: Text = ""
 
@@ -151,15 +147,14 @@ class ClearCommand(Envelope):
 
 VERBS: dict[str, type[Envelope]] = {
     "status": StatusCommand,
-    "runs": RunsCommand,
+    "instruments": InstrumentsCommand,
     "start": StartCommand,
     "stop": StopCommand,
-    "stop-all": StopAllCommand,
     "pause": PauseCommand,
     "resume": ResumeCommand,
     "clear": ClearCommand,
 }
-URGENT = frozenset({"stop", "stop-all"})
+URGENT = frozenset({"stop"})
 _ENVELOPE = frozenset(Envelope.model_fields)
 
 

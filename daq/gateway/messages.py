@@ -72,6 +72,7 @@ class State(Outbound):
 
     station: str
     mode: str = Field(description="idle, running, paused, waiting, tripped or offline")
+    why: str = Field(default="", description="why it is paused, or what it waits for")
     run: str | None = None
     cell: str | None = None
     protocol: str | None = None
@@ -92,6 +93,7 @@ class State(Outbound):
     temperature_degC: float | None = None
     chamber_degC: float | None = None
     output_on: bool | None = None
+    output_owed: bool = Field(default=False, description="an OFF is not verified yet")
     charge_Ah: float | None = None
     discharge_Ah: float | None = None
     charge_Wh: float | None = None

@@ -146,6 +146,7 @@ class Gateway:
     async def _work(self, client: aiomqtt.Client, address: Address) -> None:
         # Commands first: who sees the birth may send one at once.
         granted = await client.subscribe([(self._topics.commands, 1), (self._topics.status, 1)])
+        _honour_cancel()
         self._outage.ends(address)
         if any(map(_is_refusal, granted)):
             log.error("broker_refuses_commands", topic=self._topics.commands)
@@ -203,6 +204,7 @@ class Gateway:
         await self._client.publish(
             message.topic, message.payload, qos=1, retain=message.retain, timeout=PUBLISH_TIMEOUT_S
         )
+        _honour_cancel()
 
     async def _announce(self) -> None:
         status = Status(
@@ -249,6 +251,14 @@ class _Outage:
         away_s = round(self._connected_s - self._began_s, 1) if self._began_s is not None else 0.0
         self._began_s = None
         log.info("broker_connected", url=address.url, away_s=away_s)
+
+
+def _honour_cancel() -> None:
+    # The client waits with asyncio.wait_for, which until Python 3.12 swallows a cancellation that
+    # arrives together with the result (cpython#86296); then nothing would ever end.
+    task = asyncio.current_task()
+    if task and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _is_refusal(code: int | ReasonCode) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from math import isnan
 from pathlib import Path
@@ -58,7 +60,7 @@ def _moment(utc_s: float) -> str:
 
 def export(
     run: RunId,
-    to: Annotated[str, typer.Option(help="bdf, csv or parquet.")] = "bdf",
+    to: Annotated[str, typer.Option(help="bdf, bdf.parquet, csv or parquet.")] = "bdf",
     out: Annotated[Path, typer.Option(help="Folder for the file.")] = Path(),
     lab: LabFile = DEFAULT_LAB,
     as_json: Json = False,
@@ -66,8 +68,8 @@ def export(
     """Write a run in a format that other tools read."""
     from daq.recorder.export import export as export_run
 
-    with JournalReader(_journal(run, lab)) as journal:
-        path = export_run(journal, run, to, out)
+    with _origin(run, lab) as origin:
+        path = export_run(origin, run, to, out)
     print_json({"file": str(path)}) if as_json else console().print(str(path))
 
 
@@ -80,27 +82,22 @@ def plot(
     """Draw voltage, current and temperature over time, and the spectrum if there is one."""
     from daq.recorder.plot import plot as plot_run
 
-    path = plot_run(file_of(run, lab), out or Path(f"{Path(run).stem}.png"))
+    with _origin(run, lab) as origin:
+        path = plot_run(origin, out or Path(f"{Path(run).stem}.png"), run)
     print_json({"file": str(path)}) if as_json else console().print(str(path))
 
 
-def file_of(run: str, lab: str) -> Path:
-    """The HDF5 file of a run: closed, or live.
+@contextmanager
+def _origin(run: str, lab: str) -> Generator[Path | JournalReader]:
+    """Where a run is read from: its closed file, or the journal while there is none."""
+    from daq.recorder.source import locate
 
-    Raises:
-        InputError: there is none.
-    """
-    if run.endswith((".h5", ".part")):
-        return Path(run)
-    folder = data_folder(lab) / "runs"
-    for name in (f"{run}.h5", f"{run}.h5.part"):
-        if (folder / name).exists():
-            return folder / name
-    raise InputError(f"run {run!r} has no file in {folder}", remedy="see `daq runs`")
-
-
-def _journal(run: str, lab: str) -> Path:
-    path = data_folder(lab) / "journal.sqlite"
-    if not path.exists():
-        raise InputError(f"there is no journal at {path}", remedy="is --lab right?")
-    return path
+    if run.endswith(".h5"):
+        yield Path(run)
+        return
+    folder = data_folder(lab)
+    journal = folder / "journal.sqlite"
+    if not journal.exists():
+        raise InputError(f"there is no journal at {journal}", remedy="is --lab right?")
+    with JournalReader(journal) as reader:
+        yield locate(run, folder / "runs", reader)

@@ -21,6 +21,7 @@ from daq.model import Command, Event, EventKind, Reply
 
 DEED_S = 10.0
 """Longest wait for a home bus; it answers at the latest after the transaction in flight."""
+READY_S = 3.0
 REPLIES_KEPT = 5000
 EVERYWHERE = "*"
 _SILENT = frozenset({"status", "instruments"})
@@ -36,6 +37,7 @@ class Commands:
         bench: what they act on.
         starter: makes runs.
         journal: where commands and their replies are kept.
+        why_not: says why a station must not be energised.
         extra: documents for `status` that others provide.
     """
 
@@ -45,6 +47,7 @@ class Commands:
         starter: Starter,
         journal: Journal,
         *,
+        why_not: Callable[[str], str],
         replies: Mapping[str, Mapping[str, Any]],
         extra: Callable[[], Mapping[str, Any]],
     ) -> None:
@@ -52,6 +55,7 @@ class Commands:
         self._starter = starter
         self._journal = journal
         self._extra = extra
+        self._why_not = why_not
         self._replies = {key: _reply_from(key, stored) for key, stored in replies.items()}
         self._pending: dict[str, asyncio.Future[Reply]] = {}
         self._handlers: dict[str, Handler] = {
@@ -137,6 +141,7 @@ class Commands:
 
     async def _start(self, command: Command) -> Mapping[str, Any]:
         station = self._one(command)
+        await self._ready(station)
         run = self._starter.make(station, command)
         await self._do(station, lambda: self._starter.begin(station, run))
         return {"run": run.info.id, "expected_s": run.engine.program.expected_s}
@@ -165,6 +170,8 @@ class Commands:
 
     async def _resume(self, command: Command) -> Mapping[str, Any]:
         station = self._one(command)
+        if not station.latch:  # else the station itself says what to do
+            await self._ready(station)
         return _unless(await self._do(station, lambda: station.resume(command.client)))
 
     async def _clear(self, command: Command) -> Mapping[str, Any]:
@@ -185,6 +192,14 @@ class Commands:
         return {"forgotten": name}
 
     # Helpers.
+
+    async def _ready(self, station: Station) -> None:
+        """A daemon that has just come up needs a moment before it may energise anything."""
+        deadline = time.monotonic() + READY_S
+        while (why := self._why_not(station.name)) and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        if why:
+            raise CommandRefused(f"{station.name} cannot be energised: {why}")
 
     def _one(self, command: Command) -> Station:
         station = self._bench.stations.get(command.station)

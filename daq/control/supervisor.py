@@ -72,6 +72,7 @@ class Supervisor:
             self._bench,
             self._starter,
             self._journal,
+            why_not=self._why_not,
             replies=self._kept[Kept.REPLY],
             extra=self._health,
         )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from daq import units
-from daq.model import Setpoint
+from daq.model import Limits, Setpoint
 from daq.protocol.build import Ends, Site
 from daq.protocol.program import Condition, Quantity, Step
 from daq.protocol.steps import setpoints
@@ -43,6 +44,8 @@ class _Driven(MovingStep):
         site.check_direction(self.until, self.ends)
         until = site.conditions(self.until, self.at_most)
         by_power = self.drive().kind is units.POWER
+        if by_power:  # the engine bounds the renewed current by the step's limits alone
+            site = replace(site, limits=site.limits.tighten(Limits(current_A=site.range.current_A)))
         current_A = self._power(site, until) if by_power else self._current(site)
         self._check_charge_in_time(site, until, current_A)
         step = self.step(

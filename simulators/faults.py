@@ -218,6 +218,8 @@ def _checked(options: dict[str, Any]) -> dict[str, Any]:
                 raise ValueError("quantity must be a name")
         elif isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
             raise ValueError(f"{key} must be a number above 0")
+        elif key == "count" and not isinstance(value, int):
+            raise ValueError("count must be a whole number")
     return {"left" if key == "count" else key: value for key, value in options.items()}
 
 

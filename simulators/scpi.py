@@ -84,8 +84,15 @@ def number(argument: str, low: float, high: float, default: float) -> float:
     named = {"MIN": low, "MINIMUM": low, "MAX": high, "MAXIMUM": high, "DEF": default}
     if word in named:
         return named[word]
-    if word in ("INF", "INFINITY"):
-        return INFINITY
+    value = INFINITY if word in ("INF", "INFINITY") else _literal(argument)
+    slack = 1e-9 * max(abs(low), abs(high))
+    if not low - slack <= value <= high + slack:
+        raise ScpiError(-222, "Data out of range")
+    return value
+
+
+def _literal(argument: str) -> float:
+    """Read a decimal number with or without a unit."""
     found = _NUMBER.fullmatch(argument)
     if not argument:
         raise ScpiError(-109, "Missing parameter")
@@ -93,11 +100,7 @@ def number(argument: str, low: float, high: float, default: float) -> float:
         raise ScpiError(-104, "Data type error")
     if found[2].upper() not in _UNITS:
         raise ScpiError(-131, "Invalid suffix")
-    value = float(found[1]) * _UNITS[found[2].upper()]
-    slack = 1e-9 * max(abs(low), abs(high))
-    if not low - slack <= value <= high + slack:
-        raise ScpiError(-222, "Data out of range")
-    return value
+    return float(found[1]) * _UNITS[found[2].upper()]
 
 
 def boolean(argument: str) -> bool:

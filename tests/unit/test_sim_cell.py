@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from simulators.cell import Cell
 from simulators.chemistry import CHEMISTRIES, open_circuit
 from simulators.clock import ManualClock

@@ -1,6 +1,7 @@
 """The chamber: lag, overshoot, door and safety thermostat."""
 
 import pytest
+
 from simulators.chamber import ChamberModel
 from simulators.clock import ManualClock
 

@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from simulators.cell import Cell
 from simulators.chamber import ChamberModel
 from simulators.clock import BenchClock, ManualClock

@@ -177,13 +177,15 @@ class _Demo:
     def _follow(self) -> None:
         deadline = time.monotonic() + LONGEST_S
         data = self._status()
+        shown: dict[str, Mapping[str, Any]] = {}
         with watch.live(data) as display:
             while any(station["run"] for station in data["stations"].values()):
                 self.processes.check()
                 time.sleep(REFRESH_S)
                 data = self._status()
-                display.update(watch.table(data))
                 _raise_if_stuck(data["stations"], deadline)
+                _remember(shown, data["stations"])
+                display.update(watch.table({**data, "stations": shown}))
 
     def _closed(self, run: str) -> Path:
         path = self.lab.data / "runs" / f"{run}.h5"
@@ -204,6 +206,17 @@ class _Demo:
 
 def _is_idle(station: Mapping[str, Any]) -> bool:
     return station["mode"] == "idle" and station["temperature_degC"] is not None
+
+
+def _remember(
+    shown: dict[str, Mapping[str, Any]], stations: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """What the display shows: a station whose run has ended keeps its last line."""
+    for name, station in stations.items():
+        if station["run"] or name not in shown:
+            shown[name] = station
+        else:
+            shown[name] = {**shown[name], "mode": "done", "progress": 1.0, "remaining_s": 0.0}
 
 
 def _raise_if_stuck(stations: Mapping[str, Mapping[str, Any]], deadline: float) -> None:

@@ -22,6 +22,7 @@ from daq.model import Command, Event, EventKind, Reply
 DEED_S = 10.0
 """Longest wait for a home bus; it answers at the latest after the transaction in flight."""
 READY_S = 3.0
+COMMIT_S = 1.0
 REPLIES_KEPT = 5000
 EVERYWHERE = "*"
 _SILENT = frozenset({"status", "instruments"})
@@ -85,7 +86,13 @@ class Commands:
             future.cancel()
         if command.verb not in _SILENT:
             self._remember(command, reply)
+            await self._committed()
         return reply
+
+    async def _committed(self) -> None:
+        """Whoever is told "done" may rely on it after a crash; a slow disk delays only the word."""
+        ticket = self._journal.sync()
+        await asyncio.get_running_loop().run_in_executor(None, ticket.wait, COMMIT_S)
 
     async def _carry_out(self, command: Command) -> Reply:
         try:

@@ -76,7 +76,7 @@ def _failed(code: int, group: BaseExceptionGroup[Exception]) -> int:
 async def _run_until_ended(options: argparse.Namespace) -> None:
     stop = asyncio.Event()
     set_at_end(stop)
-    work = asyncio.ensure_future(_work(options))
+    work = asyncio.ensure_future(_work(options, stop))
     ended = asyncio.ensure_future(stop.wait())
     await asyncio.wait((work, ended), return_when=asyncio.FIRST_COMPLETED)
     if work.done():
@@ -88,7 +88,7 @@ async def _run_until_ended(options: argparse.Namespace) -> None:
         await work
 
 
-async def _work(options: argparse.Namespace) -> None:
+async def _work(options: argparse.Namespace, stop: asyncio.Event) -> None:
     if options.broker == "none":
         await asyncio.Event().wait()  # nothing to do; ending would only get us started again
     topics, login = _topics(options.lab), _login(options)
@@ -98,7 +98,7 @@ async def _work(options: argparse.Namespace) -> None:
         async with asyncio.TaskGroup() as group:
             broker = _broker(options, group)
             await _wait_for_journal(journal)
-            await Gateway(topics, login, broker, journal, cursor).run()
+            await Gateway(topics, login, broker, journal, cursor, stop=stop).run()
     finally:
         cursor.close()
 

@@ -79,16 +79,25 @@ class Gateway:
     Args:
         journal: path of the journal; it must exist.
         cursor: how far we have got.
+        stop: set before `run` is cancelled.
     """
 
     def __init__(
-        self, topics: Topics, login: Login, broker: Broker, journal: Path, cursor: Cursor
+        self,
+        topics: Topics,
+        login: Login,
+        broker: Broker,
+        journal: Path,
+        cursor: Cursor,
+        *,
+        stop: asyncio.Event,
     ) -> None:
         self._topics = topics
         self._login = login
         self._broker = broker
         self._journal = journal
         self._cursor = cursor
+        self._stop = stop
         self._client: aiomqtt.Client | None = None
         self._session = 0
         self._started_utc_s = time.time()
@@ -146,7 +155,7 @@ class Gateway:
     async def _work(self, client: aiomqtt.Client, address: Address) -> None:
         # Commands first: who sees the birth may send one at once.
         granted = await client.subscribe([(self._topics.commands, 1), (self._topics.status, 1)])
-        _honour_cancel()
+        self._honour_stop()
         self._outage.ends(address)
         if any(map(_is_refusal, granted)):
             log.error("broker_refuses_commands", topic=self._topics.commands)
@@ -204,7 +213,6 @@ class Gateway:
         await self._client.publish(
             message.topic, message.payload, qos=1, retain=message.retain, timeout=PUBLISH_TIMEOUT_S
         )
-        _honour_cancel()
 
     async def _announce(self) -> None:
         status = Status(
@@ -216,6 +224,14 @@ class Gateway:
             backlog=await in_thread(self._cursor.backlog),
         )
         await self._publish(Outgoing(self._topics.status, status.payload(), retain=True))
+        self._honour_stop()
+
+    def _honour_stop(self) -> None:
+        # The client waits with asyncio.wait_for, which until Python 3.12 swallows a cancellation
+        # that arrives together with the result (cpython#86296): then nothing would ever end.
+        # Task.cancelling() cannot tell: a task group of 3.11 leaves it raised after a failure.
+        if self._stop.is_set():
+            raise asyncio.CancelledError
 
     def _offline(self, reason: str) -> Status:
         return Status(online=False, session=self._session, reason=reason)
@@ -251,14 +267,6 @@ class _Outage:
         away_s = round(self._connected_s - self._began_s, 1) if self._began_s is not None else 0.0
         self._began_s = None
         log.info("broker_connected", url=address.url, away_s=away_s)
-
-
-def _honour_cancel() -> None:
-    # The client waits with asyncio.wait_for, which until Python 3.12 swallows a cancellation that
-    # arrives together with the result (cpython#86296); then nothing would ever end.
-    task = asyncio.current_task()
-    if task and task.cancelling():
-        raise asyncio.CancelledError
 
 
 def _is_refusal(code: int | ReasonCode) -> bool:

@@ -33,6 +33,7 @@ class Site:
 
     Attributes:
         raw: the step's mapping as it was written, parameters put in.
+        after: kind of the step just before; empty at the beginning of the file and of a loop.
         tiers: from the station down to the step.
         limits: their intersection.
         bounded: the station's limits are among the tiers; without them (a check of the file
@@ -42,6 +43,7 @@ class Site:
     document: Document
     where: Where
     raw: dict[str, Any]
+    after: str
     key: str
     number: int
     cell: Cell
@@ -155,6 +157,7 @@ class Builder:
             document=self.document,
             where=where,
             raw=_dig(self.data, where),
+            after=self._after(),
             key=key,
             number=self.steps,
             cell=self.cell,
@@ -164,6 +167,10 @@ class Builder:
             record=record,
             bounded=self.bounded,
         )
+
+    def _after(self) -> str:
+        last = self.instructions[-1] if self.instructions else None
+        return last.kind.value if isinstance(last, Step) else ""
 
     def add(self, step: Step, expected_s: float) -> None:
         """Append a step with the time that it should take."""

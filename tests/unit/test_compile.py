@@ -441,3 +441,17 @@ def test_a_program_that_compiles_has_every_setpoint_inside_every_tier(
         assert 0.0 <= setpoint.discharge_A <= min(-limits.current_A[0], -RANGE.current_A[0])
         assert isfinite(compiled.at_most_s)
         assert made.expected_s <= made.at_most_s
+
+
+@pytest.mark.parametrize(
+    ("before", "charges", "discharges"), [("charge", True, False), ("discharge", False, True)]
+)
+def test_a_hold_goes_on_in_the_direction_of_the_step_before_it(before, charges, discharges) -> None:
+    end = "voltage >= 4.1 V" if before == "charge" else "voltage <= 3 V"
+    both = program(
+        f"  - {{{before}: C/2, until: {end}, at_most: 4 h}}\n"
+        "  - {hold: 3.6 V, current: C/2, until: current <= C/50, at_most: 4 h}"
+    )
+    setpoint = both.steps[1].setpoint
+    assert setpoint is not None
+    assert (setpoint.charge_A > 0, setpoint.discharge_A > 0) == (charges, discharges)

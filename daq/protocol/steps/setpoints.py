@@ -12,7 +12,7 @@ from math import inf, isfinite
 
 from daq.model import Setpoint, Span
 from daq.protocol.build import Site
-from daq.protocol.program import Condition, Quantity
+from daq.protocol.program import Condition, Quantity, StepKind
 
 VOLTAGE_MARGIN_V = 0.010
 CURRENT_MARGIN = 0.98
@@ -46,13 +46,21 @@ def discharge(site: Site, current_A: float, ends: Iterable[Condition]) -> Setpoi
 
 
 def hold(site: Site, voltage_V: float, cap_A: float | None) -> Setpoint:
-    """Hold a voltage with as much current as is allowed, or as `cap_A` says."""
+    """Hold a voltage with as much current as is allowed, or as `cap_A` says.
+
+    After a charge a hold only charges, after a discharge it only discharges: the current tapers
+    towards zero and must not cross it, or the end `current <= C/50` would be met on the way.
+    """
     low, high = currents(site)
     charge_A, discharge_A = CURRENT_MARGIN * max(high, 0.0), CURRENT_MARGIN * max(-low, 0.0)
     if cap_A is not None:
         charge_A, discharge_A = min(cap_A, high), min(cap_A, -low)
     if site.bounded and not (isfinite(charge_A) and isfinite(discharge_A)):
         site.refuse("nothing limits the current of this hold", (site.key,), "give it `current: 1C`")
+    if site.after == StepKind.CHARGE:
+        discharge_A = 0.0
+    if site.after == StepKind.DISCHARGE:
+        charge_A = 0.0
     return Setpoint(voltage_V, charge_A, discharge_A)
 
 

@@ -44,7 +44,8 @@ class Hold(MovingStep):
     hold: Voltage = Field(examples=["4.2 V"])
     """Voltage to hold."""
     current: CurrentOrRate | None = None
-    """Most current in either direction; default: what the limits allow."""
+    """Most current; default: what the limits allow. After a charge it only charges, after a
+    discharge it only discharges, otherwise both."""
 
     def plan(self, site: Site) -> tuple[Step, float]:
         """Constant voltage."""

@@ -255,6 +255,11 @@ class TestEnds:
         assert engine.advance(at(3.5, 3.5, -1.0)) == ()
         assert reasons(engine.advance(at(3.6, 3.5, -1.0))) == ["charge >= 0.001"]
 
+    def test_energy_is_a_magnitude_too(self):
+        engine = begin(discharge("energy >= 0.0035"), now=at(0.0, 3.5, -1.0))
+        assert engine.advance(at(3.5, 3.5, -1.0)) == ()
+        assert reasons(engine.advance(at(3.61, 3.5, -1.0))) == ["energy >= 0.0035"]
+
     def test_charge_is_net_so_that_noise_around_zero_moves_none(self):
         engine = begin(hold("charge >= 0.001"), now=at(0.0, 4.2, 1.0))
         for tick in range(1, 101):
@@ -359,6 +364,12 @@ class TestAlreadySatisfied:
         assert observations == 4
         assert (engine.step_count, engine.cycle) == (101, 100)
 
+    def test_a_rest_after_such_a_loop_does_not_wait_for_a_voltage(self):
+        satisfied = charge("voltage >= 4")
+        engine = Engine(program(Repeat(32, 2, counts_cycles=False), satisfied, End(0), rest(5.0)))
+        assert engine.start(at(0.0, 4.1))[-1] == OFF
+        assert kinds(engine.advance(at(9.0, nan, nan))) == ["TurnOff", "StepStarted"]
+
 
 class TestStartLimits:
     @pytest.mark.parametrize(
@@ -415,6 +426,12 @@ class TestInvalidVoltage:
         assert kinds(actions) == ["TurnOff", "Finished"]
         assert "no valid voltage for 100 s" in finish(actions).reason
 
+    def test_the_wait_is_counted_from_where_it_began(self):
+        engine = begin(rest(1000.0), charge("voltage >= 4.2", at_most_s=100.0))
+        engine.advance(at(1000.0, nan))
+        assert engine.advance(at(1099.0, nan)) == ()
+        assert kinds(engine.advance(at(1100.0, nan)))[-1] == "Finished"
+
     def test_the_previous_step_is_switched_off_for_the_wait(self):
         engine = begin(charge("time >= 9"), discharge("voltage <= 3"))
         assert kinds(engine.advance(at(9.0, nan, nan))) == ["StepEnded", "TurnOff"]
@@ -439,6 +456,7 @@ class TestInvalidVoltage:
         assert engine.pause(at(1.0, nan)) == (OFF,)
         assert engine.resume(at(2.0, nan)) == (OFF,)
         assert kinds(engine.advance(at(3.0, 3.5))) == ["Apply", "StepStarted"]
+        assert engine.step_time_s == 0.0
         engine = Engine(program(charge("voltage >= 4.2")))
         engine.start(at(0.0, nan))
         assert engine.stop(at(1.0, nan), "enough") == (OFF, Finished("stopped", "enough"))
@@ -501,6 +519,10 @@ class TestChamber:
         assert engine.advance(at(99.0)) == ()
         assert reasons(engine.advance(at(100.0))) == ["soaked at 25 degC"]
 
+    def test_exactly_at_the_tolerance_is_near_enough(self):
+        engine = begin(chamber(25.0, 0.5, 100.0), now=at(0.0, chamber=25.5))
+        assert reasons(engine.advance(at(100.0, chamber=24.5))) == ["soaked at 25 degC"]
+
     def test_a_missing_reading_neither_breaks_nor_ends_the_soak(self):
         engine = begin(chamber(25.0, 0.5, 100.0))
         assert engine.advance(at(50.0, chamber=nan)) == ()
@@ -552,6 +574,11 @@ class TestSweep:
         warm = replace(sweep(), until=(until("temperature >= 30"),))
         actions = begin(warm, rest(9.0)).advance(replace(running, temperature_degC=31.0))
         assert kinds(actions) == ["StepEnded", "AbortSweep", "TurnOff", "StepStarted"]
+
+    def test_what_a_pause_has_aborted_is_not_aborted_again(self):
+        engine = begin(sweep())
+        engine.pause(at(5.0, measurement="running"))
+        assert kinds(engine.stop(at(6.0), "enough")) == ["TurnOff", "StepEnded", "Finished"]
 
     def test_resume_starts_it_anew(self):
         engine = begin(sweep())

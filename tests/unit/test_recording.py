@@ -47,11 +47,12 @@ def test_a_sample_is_kept_when_the_longest_time_has_passed_since_the_last_kept_o
 
 
 def test_stamps_that_were_added_up_do_not_lose_a_sample_to_rounding():
-    keeper, time_s, kept = Keeper(), 0.0, 0
-    for _ in range(10_000):
-        kept += keep(keeper, TIME_ONLY, time_s)
+    keeper, time_s, kept = Keeper(), 0.0, []
+    for tick in range(10_000):
+        if keep(keeper, TIME_ONLY, time_s):
+            kept.append(tick)
         time_s += 0.1
-    assert kept == 100
+    assert kept == list(range(0, 10_000, 100))
 
 
 @pytest.mark.parametrize(
@@ -100,6 +101,12 @@ def test_the_first_measured_value_of_a_quantity_is_a_change_if_the_rule_asks_for
     keeper = Keeper()
     keep(keeper, TIME_ONLY, 0.0, celsius=nan)
     assert not keep(keeper, TIME_ONLY, 1.0, celsius=25.0)
+
+
+def test_a_rule_that_does_not_look_at_a_quantity_keeps_nothing_for_it():
+    keeper = Keeper()
+    keep(keeper, TIME_ONLY, 0.0)
+    assert not keep(keeper, TIME_ONLY, 1.0, inf, -inf, inf)
 
 
 def test_each_step_brings_its_own_rule():

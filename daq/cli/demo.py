@@ -56,7 +56,9 @@ def demo(
         processes.start_daemon(lab)
         show = _Demo(loaded, ControlClient(loaded.data), processes)
         show.run()
-    console().print(f"done in {time.monotonic() - began:.0f} s; every output is OFF")
+    _check_ledger(loaded.data / "ledger.json")
+    took_s = time.monotonic() - began
+    console().print(f"done in {took_s:.0f} s; every output is OFF, as the cells themselves know")
 
 
 def _clean(data: Path) -> None:
@@ -66,6 +68,13 @@ def _clean(data: Path) -> None:
             raise DaqError(f"{data} is not empty and is not from a demo", remedy="move it away")
         shutil.rmtree(data)
     data.mkdir(parents=True, exist_ok=True)
+
+
+def _check_ledger(path: Path) -> None:
+    """What the simulated cells saw, which the daemon cannot touch."""
+    for cell, ledger in json.loads(path.read_text()).items():
+        if ledger["edges"] and ledger["edges"][-1]["on"]:
+            raise DaqError(f"the output at {cell} is still ON", remedy=f"see {path}")
 
 
 class _Processes:

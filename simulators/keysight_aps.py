@@ -52,7 +52,9 @@ class Reading:
 
     @property
     def power_W(self) -> float:
-        """Their product."""
+        """Their product, if both are numbers."""
+        if scpi.NOT_A_NUMBER in (self.voltage_V, self.current_A):
+            return scpi.NOT_A_NUMBER
         return self.voltage_V * self.current_A
 
 

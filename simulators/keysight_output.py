@@ -22,7 +22,7 @@ QUES2_UV = 64
 _UV_LATCH = QUES2_UV << 16  # one word for all latched causes: questionable 2 in the upper half
 
 _TURN_ON_S = 0.03  # "tens of ms"
-_LOOK_S = 0.02  # how often protections look, real time; each look costs a step of physics
+_LOOK_S = 0.02  # how often protections look, bench time; each look costs a step of physics
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +171,10 @@ class Output:
 
     def advance(self) -> None:
         """Finish what is due; look at the protections every now and then."""
-        real_s = self._clock.real()
-        if real_s < self._look_at_s:
-            return
-        self._look_at_s = real_s + _LOOK_S
-        self.look()
+        now = self._clock.now()
+        if now >= self._look_at_s:
+            self._look_at_s = now + _LOOK_S
+            self.look()
 
     def look(self) -> None:
         """Bring output, protections and status up to now."""

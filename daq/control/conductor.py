@@ -247,6 +247,7 @@ class Conductor:
         """Take a run; its first step starts with the next sample, unless it begins paused."""
         self.run, self.paused, self.waits_for, self._sweep = run, paused, "", ""
         self._guard.charge.reset()
+        self._log.info("run begins", run=run.info.id, cell=run.info.cell, paused=paused)
 
     def pause(self, reason: str, sample: Sample | None) -> str:
         """OFF, and wait for `resume`; empty, or why not."""
@@ -262,6 +263,7 @@ class Conductor:
         self._release()
         self._guard.relax()
         self._reports.note(EventKind.PAUSED, reason=reason)
+        self._log.warning("paused", run=run.info.id, reason=reason)
         return ""
 
     def resume(self, by: str) -> str:
@@ -273,6 +275,7 @@ class Conductor:
         self.paused = ""
         self.waits_for = "the next sample" if self.run.engine.started else ""
         self._reports.note(EventKind.RESUMED, by=by)
+        self._log.info("resumed", run=self.run.info.id, by=by)
         return ""
 
     def stop(self, reason: str, sample: Sample | None) -> None:

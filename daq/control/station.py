@@ -123,7 +123,8 @@ class Station:
         self._journal.keep(Kept.TRIP, self.name, kept)
         self.note(EventKind.TRIP, **data, off_verified=verified, off_took_s=took_s)
         self.conductor.freeze(self.last)
-        self._log.error("trip", **data, off_verified=verified, off_took_s=round(took_s, 4))
+        log = self._log.bind(run=run.info.id) if run else self._log
+        log.error("trip", **data, off_verified=verified, off_took_s=round(took_s, 4))
 
     # Then the run sees it, on the home thread.
 

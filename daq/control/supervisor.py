@@ -368,10 +368,12 @@ def _documents(reader: JournalReader, kind: str) -> dict[str, dict[str, Any]]:
 
 
 def _leave(station: Station) -> None:
-    conductor = station.conductor
+    """Pause the run and switch off; an unreachable output that was verified OFF stays as it is."""
+    conductor, output = station.conductor, station.output
     if conductor.run and not conductor.paused:
         conductor.pause("the daemon is stopping", station.last)
-    station.output.off()
+    if output.on or output.owed or output.instrument.online:
+        output.off()
 
 
 def _p99(values: list[float]) -> float:

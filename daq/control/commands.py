@@ -22,6 +22,7 @@ from daq.model import Command, Event, EventKind, Reply
 DEED_S = 10.0
 """Longest wait for a home bus; it answers at the latest after the transaction in flight."""
 READY_S = 3.0
+READY_LOOKS = 60
 COMMIT_S = 1.0
 REPLIES_KEPT = 5000
 EVERYWHERE = "*"
@@ -202,11 +203,13 @@ class Commands:
 
     async def _ready(self, station: Station) -> None:
         """A daemon that has just come up needs a moment before it may energise anything."""
-        deadline = time.monotonic() + READY_S
-        while (why := self._why_not(station.name)) and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)
-        if why:
-            raise CommandRefused(f"{station.name} cannot be energised: {why}")
+        why = ""
+        for _ in range(READY_LOOKS):
+            why = self._why_not(station.name)
+            if not why:
+                return
+            await asyncio.sleep(READY_S / READY_LOOKS)
+        raise CommandRefused(f"{station.name} cannot be energised: {why}")
 
     def _one(self, command: Command) -> Station:
         station = self._bench.stations.get(command.station)

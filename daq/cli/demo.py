@@ -51,14 +51,17 @@ def demo(
     loaded = load_lab(lab)
     _clean(loaded.data)
     began = time.monotonic()
-    with _Processes(loaded.data) as processes:
-        processes.start_bench(bench)
-        processes.start_daemon(lab)
-        show = _Demo(loaded, ControlClient(loaded.data), processes)
-        show.run()
-    _check_ledger(loaded.data / "ledger.json")
-    took_s = time.monotonic() - began
-    console().print(f"done in {took_s:.0f} s; every output is OFF, as the cells themselves know")
+    word = "interrupted"
+    try:
+        with _Processes(loaded.data) as processes:
+            processes.start_bench(bench)
+            processes.start_daemon(lab)
+            _Demo(loaded, ControlClient(loaded.data), processes).run()
+        word = "done"
+    finally:
+        _check_ledger(loaded.data / "ledger.json")
+        took_s = time.monotonic() - began
+        console().print(f"{word} after {took_s:.0f} s; every output is OFF, as the cells know")
 
 
 def _clean(data: Path) -> None:
@@ -72,6 +75,8 @@ def _clean(data: Path) -> None:
 
 def _check_ledger(path: Path) -> None:
     """What the simulated cells saw, which the daemon cannot touch."""
+    if not path.exists():  # the bench had not begun
+        return
     for cell, ledger in json.loads(path.read_text()).items():
         if ledger["edges"] and ledger["edges"][-1]["on"]:
             raise DaqError(f"the output at {cell} is still ON", remedy=f"see {path}")

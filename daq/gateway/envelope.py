@@ -145,6 +145,12 @@ class ClearCommand(Envelope):
     reason: Annotated[str, Field(min_length=1, max_length=1000)]
 
 
+class ForgetCommand(Envelope):
+    """Accept another unit at an instrument's address: it was exchanged on purpose."""
+
+    instrument: Name
+
+
 VERBS: dict[str, type[Envelope]] = {
     "status": StatusCommand,
     "instruments": InstrumentsCommand,
@@ -153,6 +159,7 @@ VERBS: dict[str, type[Envelope]] = {
     "pause": PauseCommand,
     "resume": ResumeCommand,
     "clear": ClearCommand,
+    "forget": ForgetCommand,
 }
 URGENT = frozenset({"stop"})
 _ENVELOPE = frozenset(Envelope.model_fields)

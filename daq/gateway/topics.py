@@ -9,8 +9,7 @@ from urllib.parse import quote
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """What a lab, a station, a client or a command id may be called; always matched in full."""
 
-RESERVED_STATIONS = frozenset({"cmd", "reply"})
-"""Stations of these names would publish on the topics of commands or replies."""
+_TAKEN = frozenset({"cmd", "reply"})
 
 
 def is_name(text: str) -> bool:
@@ -71,7 +70,12 @@ class Topics:
         return topic.removeprefix(prefix) if topic.startswith(prefix) else ""
 
     def _of(self, station: str, what: str) -> str:
-        # Quoting leaves every valid name as it is; it only keeps a name that slipped past the
-        # check of the lab file ("A/1", "#") from becoming another topic or an illegal one.
-        level = f"{quote(station, safe='')}/" if station else ""
-        return f"daq/{self.lab}/{level}{what}"
+        return f"daq/{self.lab}/{_level(station)}/{what}" if station else f"daq/{self.lab}/{what}"
+
+
+def _level(station: str) -> str:
+    # Quoting leaves every valid name as it is; it only keeps a name that slipped past the check
+    # of the lab file ("A/1", "#") from becoming another topic or an illegal one, and a station
+    # called "cmd" from publishing commands.
+    level = quote(station, safe="")
+    return f"%{ord(level[0]):02X}{level[1:]}" if level in _TAKEN else level

@@ -74,6 +74,13 @@ def test_no_station_can_publish_outside_its_own_topics(station):
     assert not set("+#\0") & set(levels[2])
 
 
+@pytest.mark.parametrize("station", ["cmd", "reply"])
+def test_a_station_of_an_unlucky_name_publishes_neither_commands_nor_replies(station):
+    topic = TOPICS.state(station)
+    assert TOPICS.verb(topic) == ""
+    assert not topic.startswith(f"daq/bench-3/{station}/")
+
+
 @pytest.mark.parametrize("lab", ["", "a/b", "#", "a b", "-a"])
 def test_a_lab_without_a_safe_name_has_no_topics(lab):
     with pytest.raises(ValueError, match="not a name"):

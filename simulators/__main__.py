@@ -1,7 +1,8 @@
 """`python -m simulators BENCH.yaml`: serve a bench until told to stop.
 
 Prints one line of JSON per address, then `{"ready": true}`. Exit code 2 and one line on stderr if
-the file is wrong; 0 after SIGINT, SIGTERM or a "quit" on the control socket.
+the file is wrong; 0 after SIGINT, SIGTERM or a "quit" on the control socket; 1 if a dialect has a
+bug, because a test against half a bench proves nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import gc
 import json
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,10 @@ from simulators import bench_file
 from simulators.bench import Bench
 from simulators.bench_file import BenchError
 from simulators.control import Control
+
+
+class BenchBug(Exception):  # noqa: N818 - a bug it is
+    """Something in the bench itself went wrong."""
 
 
 def main() -> int:
@@ -32,6 +38,9 @@ def main() -> int:
     except BenchError as problem:
         print(f"{arguments.bench}: {problem}", file=sys.stderr)
         return 2
+    except BenchBug:
+        traceback.print_exc()
+        return 1
     if arguments.ledger is not None:
         book = json.dumps(bench.ledgers(), indent=1)
         arguments.ledger.write_text(book + "\n", encoding="utf-8")
@@ -40,19 +49,35 @@ def main() -> int:
 
 async def _serve(config: dict[str, Any]) -> Bench:
     stopped = asyncio.Event()
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(signum, stopped.set)
+    bugs = _stop_on_signals_and_bugs(stopped)
     bench = Bench(config)
     control = Control(bench, stopped.set)
-    await bench.open()
     try:
+        await bench.open()
         await _announce(bench, control, config)
         gc.freeze()  # what stands now stays; collections need not walk it
         await stopped.wait()
     finally:
         control.close()
         bench.close()
+    if bugs:
+        raise BenchBug from bugs[0]
     return bench
+
+
+def _stop_on_signals_and_bugs(stopped: asyncio.Event) -> list[BaseException | None]:
+    """Return the list that bugs will be put into."""
+    bugs: list[BaseException | None] = []
+
+    def give_up(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        bugs.append(context.get("exception"))
+        stopped.set()
+
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(give_up)
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, stopped.set)
+    return bugs
 
 
 async def _announce(bench: Bench, control: Control, config: dict[str, Any]) -> None:

@@ -19,7 +19,8 @@ from simulators.clock import BenchClock
 from simulators.faults import Faults
 from simulators.modbus import MbapSession, RtuSession
 from simulators.rig import Position
-from simulators.servers import Box, PtyPort, TcpPort
+from simulators.serial_port import PtyPort
+from simulators.servers import Box, TcpPort
 
 _BEAT_S = 0.005
 _DIALECT = re.compile(r"[a-z][a-z0-9_]*")
@@ -49,13 +50,12 @@ class Bench:
             self._add_instrument(name, entry)
         for index, entry in enumerate(config.get("faults", [])):
             self.add_fault(entry, f"faults[{index}]")
-        self._beating: asyncio.TimerHandle | None = None
+        self._beating: asyncio.Handle | None = None
 
     def _position(self, name: str, entry: Mapping[str, Any]) -> Position:
         key = f"cells.{name}"
         model = bench_file.need(key, entry, "model")
-        if model not in CHEMISTRIES:
-            raise BenchError(f"{key}.model", f"{model!r} is none of {', '.join(CHEMISTRIES)}")
+        self._known(f"{key}.model", model, CHEMISTRIES)
         capacity = bench_file.need(key, entry, "capacity")
         degC = entry.get("temperature", AMBIENT_DEGC)
         cell = Cell(
@@ -132,7 +132,7 @@ class Bench:
 
     @staticmethod
     def _known(key: str, name: Any, among: Mapping[str, Any]) -> None:
-        if name not in among:
+        if not isinstance(name, str) or name not in among:
             raise BenchError(
                 key, f"{name!r} is none of {', '.join(among) or 'those (there are none)'}"
             )
@@ -176,7 +176,7 @@ class Bench:
                 self.close()
                 why = f"{port.address}: {problem.strerror or problem}"
                 raise BenchError(f"instruments.{name}.listen", why) from problem
-        self._beat()
+        self._beating = asyncio.get_running_loop().call_soon(self._beat)
 
     def close(self) -> None:
         """Stop to serve; ptys and their symlinks are gone afterwards."""

@@ -129,7 +129,7 @@ def running_bench(config: Mapping[str, Any] | str | Path, *options: str) -> Iter
         *options: Further command-line options.
 
     Raises:
-        RuntimeError: The bench refuses to start; its own words.
+        RuntimeError: The bench refuses to start, or found a bug in itself; its own words.
     """
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         path = config if isinstance(config, str | Path) else _write(Path(folder), config)
@@ -141,7 +141,9 @@ def running_bench(config: Mapping[str, Any] | str | Path, *options: str) -> Iter
             try:
                 yield bench
             finally:
-                bench.stop()
+                code = bench.stop()
+            if code == 1:
+                raise RuntimeError(process.communicate()[1])
 
 
 def _write(folder: Path, config: Mapping[str, Any]) -> Path:

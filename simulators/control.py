@@ -165,5 +165,6 @@ def _assign(thing: Any, values: dict[str, Any], known: dict[str, type]) -> None:
         is_bool = isinstance(value, bool)
         if is_bool != (known[key] is bool) or not isinstance(value, int | float):
             raise BenchError(key, f"must be a {known[key].__name__}")
+        bench_file.number(key, float(value), -1e9, 1e9)
     for key, value in values.items():
         setattr(thing, key, value)

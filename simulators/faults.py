@@ -139,6 +139,11 @@ class Faults:
         self._hangups.clear()
         self.advance()
 
+    @property
+    def planned(self) -> bool:
+        """Whether there is anything to ask about; asked a thousand times for each fault."""
+        return bool(self._faults or self._hangups)
+
     def advance(self) -> None:
         """Forget what is over and tell the box what holds now."""
         if not self._faults and self._quiet():

@@ -479,6 +479,19 @@ def test_the_control_socket_is_for_this_machine_only(tmp_path):
     assert "loopback" in failure(small(tmp_path, control="tcp://0.0.0.0:0"))
 
 
+def test_a_bug_in_a_dialect_ends_the_bench_instead_of_half_of_it(tmp_path):
+    bug = (
+        "import sys; from simulators.__main__ import main;"
+        "from simulators.palmsens import PalmSens;"
+        "PalmSens.advance = lambda box: 1 / 0; sys.exit(main())"
+    )
+    command = [sys.executable, "-c", bug, str(small(tmp_path))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
+    assert not (tmp_path / "deep" / "pico").is_symlink()
+
+
 def test_a_scripted_fault_strikes_by_itself(tmp_path):
     content = {
         "cells": {"cell-1": {"model": "nmc", "capacity": 1.0}},

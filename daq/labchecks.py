@@ -24,6 +24,8 @@ Rule = Callable[["Lab", Document], Iterator[InputError]]
 ATTEMPTS = 2
 """An OFF may have to wait for the read in flight, and then for its own reply."""
 
+TAKEN_TOPICS = frozenset({"status", "cmd", "reply"})
+
 _NETWORK_TRANSACTION_S = 0.05  # a loaded instrument's answer over TCP
 _SERIAL_CHARACTERS = 64  # of the longest OFF and its reply, both ways
 
@@ -84,6 +86,14 @@ def unfit_for_fast_clock(lab: Lab, *, missing_is_fit: bool = False) -> list[str]
 
 def _missing(resource: Resource) -> bool:
     return bool(resource.device) and not os.path.exists(resource.device)
+
+
+def stations_have_topics_of_their_own(lab: Lab, document: Document) -> Iterator[InputError]:
+    """`daq/<lab>/cmd/...` and its like already mean something on the broker."""
+    for name in TAKEN_TOPICS & set(lab.stations):
+        where = ("stations", name)
+        message = f"a station cannot be called {name!r}: that is an MQTT topic of the lab itself"
+        yield InputError(message, place=document.place(where), remedy="give it another name")
 
 
 def one_address_one_instrument(lab: Lab, document: Document) -> Iterator[InputError]:
@@ -217,6 +227,7 @@ def watchdog_outlasts_the_period(lab: Lab, document: Document) -> Iterator[Input
 
 RULES: tuple[Rule, ...] = (
     fast_clock_needs_local_instruments,
+    stations_have_topics_of_their_own,
     one_address_one_instrument,
     one_bus_one_period,
     calibration_runs_forward,

@@ -25,7 +25,7 @@ CHANNEL_REF_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]*(\.[1-9][0-9]{0,3})?$"
 INSTRUMENT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 """No dot: `aps1.2` is channel 2 of `aps1`."""
 
-BROKER_PATTERN = r"^(auto|none|mqtts?://[^/@\s:]+(:[0-9]{1,5})?/?)$"
+BROKER_PATTERN = r"^(auto|embedded|none|mqtts?://[^/@\s:]+(:[0-9]{1,5})?/?)$"
 """No user or password in the URL: secrets stay out of files that travel with the data."""
 
 InstrumentName = Annotated[
@@ -75,7 +75,7 @@ class MqttModel(FileModel):
     """The broker that the gateway talks to."""
 
     broker: Broker = Field(default="auto", examples=["mqtts://host:8883"])
-    """`auto`: mosquitto if installed, else the embedded broker; `none`; or a URL."""
+    """`auto`: mosquitto if installed, else the embedded broker; `embedded`; `none`; or a URL."""
     client_id: Name | None = None
     """Default: `daq-<lab>`."""
     username: str | None = None

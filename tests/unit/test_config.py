@@ -156,6 +156,7 @@ def test_an_unknown_cell_is_answered_with_the_nearest_known_one(load: Any) -> No
     ("broker", "expected"),
     [
         ("none", ("none", "", 1883, False)),
+        ("embedded", ("embedded", "", 1883, False)),
         ("mqtt://127.0.0.1:1884", ("url", "127.0.0.1", 1884, False)),
         ("mqtts://broker.example", ("url", "broker.example", 8883, True)),
     ],
@@ -304,6 +305,11 @@ SECOND = f"""\
 def test_a_cycler_channel_belongs_to_one_station(load: Any) -> None:
     error = refusal(load, LAB + edit("aps1", "§aps1", SECOND))
     assert error.message == "channel aps1.1 already belongs to station A1"
+
+
+def test_a_station_cannot_take_a_topic_of_the_lab_itself(load: Any) -> None:
+    error = refusal(load, edit("A1:", "§cmd:"))
+    assert "'cmd'" in error.message
 
 
 def test_two_instruments_cannot_have_one_address(load: Any) -> None:

@@ -31,7 +31,7 @@ _TOP = {"clock", "seed", "cells", "chambers", "instruments", "faults", "control"
 _CELL = {"model", "capacity", "soc", "formed", "temperature", "fade_per_cycle"}
 _CHAMBER = {"temperature", "limit"}
 _INSTRUMENT = {"dialect", "listen", "channels", "chamber", "cells", "options"}
-_FAULT = {"instrument", "at", "kind", "for", "count", "delay", "bytes_per_s", "quantity"}
+_FAULT = {"instrument", "at", "kind", "for", "count", "delay", "bytes_per_s", "quantity", "by"}
 
 
 class BenchError(Exception):

@@ -95,6 +95,11 @@ class RunningBench:
         """The cell as it truly is."""
         return self.ask("state", position=position)["state"]
 
+    def tape(self, instrument: str, since: float = 0.0) -> list[tuple[float, str, str]]:
+        """What passed on its line: (monotonic stamp, "heard" or "said", text)."""
+        chunks = self.ask("tape", instrument=instrument, since=since)["tape"]
+        return [(stamp, way, text) for stamp, way, text in chunks]
+
     def mark(self, position: str, name: str, quantity: str, **limit: float) -> None:
         """Watch a limit, `above=` or `below=`; see `marks` in the ledger."""
         self.ask("mark", position=position, name=name, quantity=quantity, **limit)

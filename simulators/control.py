@@ -6,6 +6,7 @@
     {"do": "state", "position": "cell-1"}            -> voltage_V, current_A, ... as they truly are
     {"do": "mark", "position": "cell-1", "name": "ov", "quantity": "voltage_V", "above": 4.25}
     {"do": "fault", "instrument": "aps1", "kind": "late", "delay": 2, "count": 1}
+    {"do": "tape", "instrument": "aps1", "since": 0} -> {"now": s, "tape": [[s, "heard", "*IDN?"]]}
     {"do": "clear_faults", "instrument": "aps1"}     (without it: of all)
     {"do": "set", "chamber": "room", "door_open": true}
     {"do": "set", "position": "cell-1", "temperature_degC": 60}
@@ -91,6 +92,7 @@ class Control:
             "state": self._state,
             "mark": self._mark,
             "fault": self._fault,
+            "tape": self._tape,
             "clear_faults": self._clear_faults,
             "set": self._set,
             "quit": self._quit,
@@ -123,6 +125,11 @@ class Control:
         position.advance()
         name = str(request.get("name", quantity))
         position.ledger.mark(name, quantity, limit, above=above)
+
+    def _tape(self, request: dict[str, Any]) -> dict[str, Any]:
+        port = _one_of("instrument", request.get("instrument"), self._bench.ports)
+        since = bench_file.number("since", request.get("since", 0.0), 0.0, 1e12)
+        return {"now": self._bench.clock.real(), "tape": port.box.tape.since(since)}
 
     def _fault(self, request: dict[str, Any]) -> None:
         self._bench.add_fault(request)

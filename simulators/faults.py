@@ -13,6 +13,7 @@
 | reset | the same with RST | |
 | refuse | nobody listens; standing connections stay | |
 | nan | readings of `quantity` are not a number | quantity |
+| offset | readings of `quantity` are too high by `by` (negative: too low) | quantity, by |
 | stuck | readings of `quantity` keep the value of the first one asked for | quantity |
 | ignored_off | OFF is acknowledged and not obeyed | |
 | ignored_set | setpoints are acknowledged and not stored | |
@@ -49,6 +50,7 @@ class Fault:
     delay: float = 1.0
     bytes_per_s: float = 1.0
     quantity: str = "*"
+    by: float = 1.0
 
     def active(self, real_s: float) -> bool:
         """Whether it acts at this moment."""
@@ -88,9 +90,9 @@ _SHAPES: dict[str, Shape] = {
     "slow": _slow,
 }
 _HANGUPS = ("close", "reset")
-_OF_THE_BOX = ("nan", "stuck", "ignored_off", "ignored_set")
+_OF_THE_BOX = ("nan", "stuck", "offset", "ignored_off", "ignored_set")
 KINDS = (*_SHAPES, *_HANGUPS, "refuse", *_OF_THE_BOX)
-OPTIONS = ("count", "delay", "bytes_per_s", "quantity")
+OPTIONS = ("count", "delay", "bytes_per_s", "quantity", "by")
 
 
 class Faults:
@@ -155,11 +157,14 @@ class Faults:
 
     def _quiet(self) -> bool:
         box = self._perturb
-        return box is None or not (box.nan or box.stuck or box.ignores_off or box.ignores_set)
+        return box is None or not (
+            box.nan or box.stuck or box.offset or box.ignores_off or box.ignores_set
+        )
 
     def _tell(self, box: Perturb, active: list[Fault]) -> None:
         box.nan = _quantities("nan", active)
         box.stuck = _quantities("stuck", active)
+        box.offset = {f.quantity: f.by for f in active if f.kind == "offset"}
         box.ignores_off = any(f.kind == "ignored_off" for f in active)
         box.ignores_set = any(f.kind == "ignored_set" for f in active)
 
@@ -221,7 +226,9 @@ def _checked(options: dict[str, Any]) -> dict[str, Any]:
         if key == "quantity":
             if not isinstance(value, str):
                 raise ValueError("quantity must be a name")
-        elif isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{key} must be a number")
+        elif value <= 0 and key != "by":
             raise ValueError(f"{key} must be a number above 0")
         elif key == "count" and not isinstance(value, int):
             raise ValueError("count must be a whole number")

@@ -7,7 +7,8 @@ that sets it reads as before; each connection has an error queue of its own; a q
 the reply before it drops that reply (RP7900 manual page 170).
 
 Options: `model` (a key of `MODELS`), `serial`, `firmware`, `voltage_V`, `current_A`, `sink` (share
-of the rated current, 0 to 1), `noise` (of readings, as a multiple of the usual; 0 is none).
+of the rated current, 0 to 1), `noise` (of readings) and `acquisition` (its time), both as a
+multiple of the usual: 0 is none.
 Not simulated: list, arbitrary, external data log, control socket, *SAV/*RCL.
 """
 
@@ -34,7 +35,7 @@ MODELS = {
     "RP7935A": Rating(20.0, 800.0, 1.0, True),
     "RP7952A": Rating(500.0, 40.0, 1.0, True),
 }
-_OPTIONS = {"model", "serial", "firmware", "voltage_V", "current_A", "sink", "noise"}
+_OPTIONS = {"model", "serial", "firmware", "voltage_V", "current_A", "sink", "noise", "acquisition"}
 
 _NOISE = 5e-6  # standard deviation of a reading, of rating
 _READING_STEPS = 1 << 18
@@ -96,6 +97,7 @@ class KeysightAps:
         self.global_errors = ErrorQueue()
         self.words: dict[str, str | bool] = {}
         self._noise = _NOISE * _fraction("noise", options.get("noise", 1.0), 1e3)
+        self._slowness = _fraction("acquisition", options.get("acquisition", 1.0), 1e3)
         self._dice = random.Random(f"aps {name}")
         self._counted_from = (0.0, 0.0)
         self.reset()
@@ -133,7 +135,8 @@ class KeysightAps:
     @property
     def acquisition_s(self) -> float:
         """How long an acquisition takes, bench time."""
-        return self.output.values["SENS:SWE:NPLC"] * _LINE_PERIOD_S + _ACQUISITION_S
+        integration_s = self.output.values["SENS:SWE:NPLC"] * _LINE_PERIOD_S
+        return self._slowness * (integration_s + _ACQUISITION_S)
 
     def counters(self) -> tuple[float, float]:
         """(Ah, Wh) since the last reset of each, discharge negative."""

@@ -18,6 +18,32 @@ from simulators.faults import Faults, Hangup
 from simulators.wire import Out, Session
 
 _RST_ON_CLOSE = struct.pack("ii", 1, 0)
+_REMEMBERED = 256  # messages of one instrument, both ways
+
+
+class Tape:
+    """The latest bytes of an instrument's line, each with its stamp on the real clock.
+
+    What a client does, and how soon after what it was told, is seen here and nowhere else: its
+    own word for it would be its own. A chunk towards the client is stamped just before it leaves,
+    one from the client as soon as it is read.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._chunks: deque[tuple[float, str, bytes]] = deque(maxlen=_REMEMBERED)
+
+    def heard(self, data: bytes) -> None:
+        """Bytes have come from the client."""
+        self._chunks.append((self._clock.real(), "heard", data))
+
+    def said(self, data: bytes) -> None:
+        """Bytes are about to leave for the client."""
+        self._chunks.append((self._clock.real(), "said", data))
+
+    def since(self, real_s: float) -> list[tuple[float, str, str]]:
+        """(stamp, "heard" or "said", text) of what is remembered from that moment on."""
+        return [(at, way, data.decode("latin-1")) for at, way, data in self._chunks if at >= real_s]
 
 
 class Box:
@@ -31,6 +57,9 @@ class Box:
         waits: Whether a further connection is held until one is free, instead of closed.
         faults: Of this instrument.
         clock: The bench's.
+
+    Attributes:
+        tape: What passes on its lines.
     """
 
     def __init__(
@@ -50,6 +79,7 @@ class Box:
         self.waits = waits
         self.faults = faults
         self.clock = clock
+        self.tape = Tape(clock)
 
 
 class Line:
@@ -57,13 +87,14 @@ class Line:
 
     def __init__(self, box: Box, write: Callable[[bytes], None]) -> None:
         self._box = box
-        self._write = write
+        self._sink = write
         self._session = box.open_session()
         self._queue: deque[tuple[float, bytes]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
     def receive(self, data: bytes) -> None:
         """Give bytes of the peer to the instrument."""
+        self._box.tape.heard(data)
         if not self._box.faults.hears():
             return
         self._box.advance()
@@ -88,6 +119,10 @@ class Line:
                 self._write(out.data)
             else:
                 self._enqueue(out)
+
+    def _write(self, data: bytes) -> None:
+        self._box.tape.said(data)
+        self._sink(data)
 
     def _enqueue(self, out: Out) -> None:
         due = self._box.clock.real() + out.delay_s

@@ -10,11 +10,11 @@ How to write a dialect
     2. `self.perturb = Perturb()` in `__init__`. Pass every *measured* number through
        `self.perturb.value("voltage_V", true_value)` just before formatting it (quantities in use:
        `voltage_V`, `current_A`, `temperature_degC`, `humidity_pct`, `impedance_ohm`): it comes back
-       unchanged, frozen, or as `nan` - format `nan` as the instrument's own sheet says
+       unchanged, shifted, frozen, or as `nan` - format `nan` as the instrument's own sheet says
        (9.91E37, "     nan", ...). Ask `self.perturb.ignores_off` where an OFF command is about to
        be obeyed: if true, acknowledge as always and leave the output as it is. Ask
        `self.perturb.ignores_set` where a setpoint is about to be stored: if true, acknowledge and
-       keep the old one. Without `perturb`, these four faults are refused for the dialect.
+       keep the old one. Without `perturb`, these five faults are refused for the dialect.
     3. Refuse a bad `options` value with `ValueError("key: why")`; the bench turns it into one line
        with file and key.
     4. `advance()` must be cheap: it is called about 200 times a second. Call `Position.advance()`
@@ -30,7 +30,7 @@ has one session that lives as long as the bench.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -121,12 +121,15 @@ class Perturb:
 
     nan: frozenset[str] = frozenset()
     stuck: frozenset[str] = frozenset()
+    offset: Mapping[str, float] = field(default_factory=dict[str, float])
     ignores_off: bool = False
     ignores_set: bool = False
     _held: dict[str, float] = field(default_factory=dict[str, float])
 
     def value(self, quantity: str, true: float) -> float:
         """Return the reading of `quantity` as the box would report it."""
+        if self.offset:
+            true += self.offset.get(quantity, self.offset.get("*", 0.0))
         if not self.nan and not self.stuck:
             self._held.clear()
             return true

@@ -148,6 +148,15 @@ def test_a_stuck_reading_keeps_its_first_value_and_is_freed_again(faults, box, c
     assert [box.value("voltage_V", v) for v in (4.1, 4.2)] == [4.1, 4.1]
 
 
+def test_a_shifted_reading_is_off_by_so_much_until_its_time_is_over(faults, box, clock):
+    faults.add("offset", quantity="voltage_V", by=-0.5, lasts=5.0)
+    assert box.value("voltage_V", 3.7) == pytest.approx(3.2)
+    assert box.value("current_A", 1.0) == 1.0
+    clock.advance(5.0)
+    faults.advance()
+    assert box.value("voltage_V", 3.7) == 3.7
+
+
 def test_orders_are_ignored_until_the_fault_is_cleared(faults, box):
     faults.add("ignored_off")
     faults.add("ignored_set")

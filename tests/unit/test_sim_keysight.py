@@ -487,6 +487,12 @@ def test_wrong_options_are_refused(options, why):
         Bench(**options)
 
 
+@pytest.mark.parametrize(("slowness", "waits"), [(1.0, True), (0.0, False)])
+def test_a_measurement_takes_as_long_as_the_bench_file_says(slowness, waits):
+    reply = Bench(acquisition=slowness).session.feed(b"MEAS:VOLT?\n")
+    assert (reply == []) is waits
+
+
 def test_noise_is_small_and_the_same_every_time():
     def readings(noise: float) -> list[str]:
         bench = Bench(noise=noise)

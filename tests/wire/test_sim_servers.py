@@ -357,6 +357,14 @@ def test_a_marked_limit_counts_what_flows_beyond_it(bench, client):
     assert mark["charged_Ah"] < bench.ledger("cell-1")["charged_Ah"]
 
 
+def test_the_tape_holds_what_passed_both_ways_with_stamps_that_other_processes_share(bench, client):
+    began = time.monotonic()
+    identity = client.ask(b"*IDN?").decode()
+    (asked_at, *asked), (told_at, *told) = bench.tape("aps1", since=began)
+    assert (asked, told) == (["heard", "*IDN?\n"], ["said", identity])
+    assert began <= asked_at <= told_at <= time.monotonic()
+
+
 def test_the_state_of_the_bench_can_be_set(bench):
     bench.ask("set", position="cell-2", temperature_degC=70.0)
     assert bench.state("cell-2")["temperature_degC"] > 60.0

@@ -58,7 +58,7 @@ class CommandRefused(DaqError):
 
 
 class NotEnergised(DaqError):
-    """A layer of protection is missing, so the output stays OFF. The run pauses."""
+    """A layer of protection is missing, so the output stays OFF. The run waits."""
 
 
 class JournalError(DaqError):

@@ -32,6 +32,9 @@ from daq.protocol.program import (
     TurnOff,
 )
 
+RETRY_S = 0.25
+"""How often a run that waits asks again; real time."""
+
 
 @dataclass(slots=True)
 class Climate:
@@ -63,7 +66,8 @@ class Conductor:
     Attributes:
         run: the run that is going on; None when the station is idle.
         paused: why the run is paused; empty when it is not.
-        waits_for: the shared instrument that the run waits for, in words.
+        waits_for: what the run waits for, in words: a shared instrument, or a missing layer of
+            protection. It goes on by itself.
     """
 
     def __init__(
@@ -82,6 +86,8 @@ class Conductor:
         self.run: Run | None = None
         self.paused = ""
         self.waits_for = ""
+        self._waited_for = ""
+        self._retry_at_s = 0.0
         self._output = output
         self._guard = guard
         self._climate = climate
@@ -112,7 +118,7 @@ class Conductor:
         seen = self._observe(run, sample)
         run.before(seen)
         actions = run.engine.advance(seen) if run.engine.started else self._start(run, seen)
-        if self.waits_for and not self.paused:
+        if self.waits_for and not self.paused and sample.stamp_s >= self._retry_at_s:
             actions = self._try_again(run, seen)
         if not actions:
             run.record(seen, sample.utc_s)
@@ -136,7 +142,7 @@ class Conductor:
         return () if self.paused else run.engine.start(seen)
 
     def _try_again(self, run: Run, seen: Observation) -> Sequence[Action]:
-        self.waits_for = ""
+        self._waited_for, self.waits_for = self.waits_for, ""
         return run.engine.resume(seen)
 
     def _observe(self, run: Run, sample: Sample) -> Observation:
@@ -162,7 +168,7 @@ class Conductor:
         try:
             self._output.regulate(action.setpoint, limits)
         except NotEnergised as missing:
-            self.pause(str(missing), sample)
+            self._wait_for(missing.message, sample)
         except InstrumentError as error:
             self._output.instrument.failed(error)
             source = self._output.instrument.name
@@ -210,17 +216,20 @@ class Conductor:
         self._output.off()
         self._end(action.outcome, action.reason, sample.utc_s)
 
-    # Waiting for a shared instrument: the engine is paused, and asks again at every sample.
+    # Waiting: the engine is paused, OFF, and asks again.
 
     def _wait_for(self, what: str, sample: Sample) -> None:
         run = self.run
         if run is None:
             return
-        first = not self.waits_for
         self.waits_for = what
+        self._retry_at_s = sample.stamp_s + RETRY_S
         self._act(run.engine.pause(self._observe(run, sample)), sample)
-        if first:
+        self._guard.relax()
+        if what != self._waited_for:  # it is asked again and again, and told once
+            self._waited_for = what
             self._reports.note(EventKind.NOTE, text=f"waits: {what}")
+            self._log.info("waits", run=run.info.id, reason=what)
 
     def hold(self, what: str, sample: Sample | None) -> None:
         """Begin the present step anew at the next sample; the output is OFF."""
@@ -273,6 +282,7 @@ class Conductor:
         if not self.paused:
             return "it is not paused"
         self.paused = ""
+        self._retry_at_s = 0.0
         self.waits_for = "the next sample" if self.run.engine.started else ""
         self._reports.note(EventKind.RESUMED, by=by)
         self._log.info("resumed", run=self.run.info.id, by=by)

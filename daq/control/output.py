@@ -64,7 +64,7 @@ class CyclerOutput:
 
         Raises:
             InstrumentError: it is not regulating; the caller trips.
-            NotEnergised: `may_energise` spoke against it; the caller pauses the run.
+            NotEnergised: `may_energise` spoke against it; the run waits, OFF.
         """
         if not self.instrument.online:
             raise LinkDown(f"{self.instrument.name} is offline")

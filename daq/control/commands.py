@@ -26,7 +26,7 @@ READY_LOOKS = 60
 COMMIT_S = 1.0
 REPLIES_KEPT = 5000
 EVERYWHERE = "*"
-_SILENT = frozenset({"status", "instruments"})
+_SILENT = frozenset({"status", "instruments", "timing"})
 """Commands that change nothing are neither journalled nor remembered."""
 
 Handler = Callable[[Command], Awaitable[Mapping[str, Any]]]
@@ -63,6 +63,7 @@ class Commands:
         self._handlers: dict[str, Handler] = {
             "status": self._status,
             "instruments": self._instruments,
+            "timing": self._timing,
             "start": self._start,
             "stop": self._stop,
             "pause": self._pause,
@@ -145,6 +146,17 @@ class Commands:
                 "connections": found.connections,
             }
             for name, found in self._bench.instruments.items()
+        }
+
+    async def _timing(self, command: Command) -> Mapping[str, Any]:
+        """How each bus has kept its grid, with the lateness of its latest ticks one by one."""
+        return {
+            name: {
+                "ticks": bus.statistics.ticks,
+                "missed": bus.statistics.missed,
+                "lateness_s": [round(late_s, 6) for late_s in bus.lateness_s.copy()],
+            }
+            for name, bus in self._bench.buses.items()
         }
 
     async def _start(self, command: Command) -> Mapping[str, Any]:

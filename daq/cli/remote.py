@@ -39,7 +39,7 @@ def send(url: str, lab: str, command: Command, timeout_s: float = 15.0) -> Reply
     if parts.username:
         client.username_pw_set(parts.username, parts.password)
     if parts.scheme == "mqtts":
-        client.tls_set_context(ssl.create_default_context())
+        client.tls_set_context(ssl.create_default_context())  # pyright: ignore[reportUnknownMemberType]
     exchange = _Exchange(client, lab, command)
     port = parts.port or (8883 if parts.scheme == "mqtts" else 1883)
     try:

@@ -1,0 +1,62 @@
+# make demo    form four simulated cells, from nothing
+# make test    everything that is tested; `make check` first, if the code is to be judged as well
+# make check   style, types, layers, fresh schemas
+# make bench   how fast it is, printed and written to bench/results/
+# make clean   removes what the others made
+#
+# Needs Python >= 3.11 with venv. Everything is installed into .venv, once; a change of
+# pyproject.toml or constraints.txt installs anew. PYTHON=... chooses the interpreter.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?=
+CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
+SUITABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+WORKERS ?= 2
+
+.PHONY: demo test check bench install clean
+
+demo: $(VENV)/runtime.stamp
+	$(BIN)/daq demo
+
+test: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+check: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q -k fresh tests/unit/test_schemas.py tests/unit/test_gateway_asyncapi.py
+
+bench: $(VENV)/dev.stamp
+	$(BIN)/python -m bench
+
+install: $(VENV)/dev.stamp
+
+clean:
+	rm -rf $(VENV) demo-out build dist bench/results *.egg-info .hypothesis
+	rm -rf .pytest_cache .ruff_cache .import_linter_cache
+	find daq drivers simulators tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@for python in $(CANDIDATES); do \
+	    $$python -c '$(SUITABLE)' 2>/dev/null || continue; \
+	    echo "making $(VENV) with $$($$python --version)"; \
+	    exec $$python -m venv $(VENV); \
+	done; \
+	echo "no Python >= 3.11 with venv among: $(CANDIDATES)" >&2; \
+	echo "install one (Debian: apt install python3 python3-venv), or say make PYTHON=/path/to/python3" >&2; \
+	exit 1
+
+# What the demo needs, and what the tests need besides. The second includes the first.
+$(VENV)/runtime.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing battery-daq and what it needs into $(VENV)"
+	@$(INSTALL) -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing battery-daq and what its tests need into $(VENV)"
+	@$(INSTALL) -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/runtime.stamp

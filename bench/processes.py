@@ -1,0 +1,87 @@
+"""What a process has used, from /proc (Linux only, like these benches)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
+_KIB_PER_MB = 1024.0
+_PROC = Path("/proc")
+_MODULES = {
+    "daq.cli": "control",
+    "daq.sentinel": "sentinel",
+    "daq.recorder": "recorder",
+    "daq.gateway": "gateway",
+    "daq.gateway.tether": "broker tether",
+    "daq.gateway.embedded": "broker",
+}
+"""What is run with `python -m` -> what it is called in the tables."""
+
+
+def family(pid: int) -> dict[str, int]:
+    """Name -> pid of a daemon and of all that it has started."""
+    return {_name(member): member for member in (pid, *_descendants(pid))}
+
+
+def cpu_s(pids: Mapping[str, int]) -> dict[str, float]:
+    """CPU time that each process has used so far, user and system, in seconds."""
+    return {name: _cpu_s(pid) for name, pid in pids.items()}
+
+
+def peak_mb(pids: Mapping[str, int]) -> dict[str, float]:
+    """The most memory that each process has held so far (VmHWM), in MB of 2^20 bytes."""
+    return {name: _peak_mb(pid) for name, pid in pids.items()}
+
+
+def _cpu_s(pid: int) -> float:
+    user, system = _stat(pid)[11:13]
+    return (int(user) + int(system)) * _TICK_S
+
+
+def _peak_mb(pid: int) -> float:
+    for line in (_PROC / str(pid) / "status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / _KIB_PER_MB
+    return float("nan")
+
+
+def _stat(pid: int) -> list[str]:
+    # After the command's name, which may hold blanks and parentheses.
+    return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+
+
+def _descendants(pid: int) -> Iterable[int]:
+    for entry in _PROC.iterdir():
+        if entry.name.isdecimal():
+            try:
+                parent = int(_stat(int(entry.name))[1])
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it has ended meanwhile
+            if parent == pid:
+                yield int(entry.name)
+                yield from _descendants(int(entry.name))
+
+
+def _name(pid: int) -> str:
+    words = (_PROC / str(pid) / "cmdline").read_text().split("\0")
+    if "-m" in words:
+        return _MODULES.get(words[words.index("-m") + 1], words[words.index("-m") + 1])
+    return "broker" if "mosquitto" in words[0] else Path(words[0]).name
+
+
+@dataclass(frozen=True, slots=True)
+class MachineUse:
+    """What the whole machine has done so far, and how many processes want to run."""
+
+    busy_s: float
+    load: float
+
+    @classmethod
+    def now(cls) -> MachineUse:
+        """As of this moment."""
+        words = (_PROC / "stat").read_text().splitlines()[0].split()
+        user, nice, system, _, _, irq, softirq = (int(word) for word in words[1:8])
+        return cls((user + nice + system + irq + softirq) * _TICK_S, os.getloadavg()[0])

@@ -1,0 +1,128 @@
+"""The reading side of the journal, for any process: short transactions, nothing locked."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from daq.errors import JournalError
+from daq.journal.tables import (
+    SELECT_EVENT,
+    SELECT_RECORD,
+    check_version,
+    event_from,
+    last_seq,
+    record_from,
+    run_from,
+)
+from daq.model import Entry, Event, EventKind, RunInfo
+
+
+class JournalReader:
+    """The reading side, for any process. Read transactions are short; nothing is locked.
+
+    Raises:
+        JournalError: there is no journal at the path, or it is of another version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.exists():
+            raise JournalError(f"there is no journal at {path}", remedy="start the daemon first")
+        self._database = sqlite3.connect(
+            f"{path.resolve().as_uri()}?mode=ro",
+            uri=True,
+            timeout=10.0,
+            check_same_thread=False,
+            isolation_level=None,
+        )
+        check_version(self._database, path)
+
+    def __enter__(self) -> JournalReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._database.close()
+
+    def head(self) -> int:
+        """The highest committed sequence number; 0 when empty."""
+        return last_seq(self._database)
+
+    def entries(self, after: int, limit: int = 5000) -> list[Entry]:
+        """Up to `limit` entries with `seq > after`, in order, records and events merged."""
+        with self._snapshot():
+            bound = self._page_end(after, limit)
+            records = self._database.execute(
+                f"{SELECT_RECORD} WHERE seq > ? AND seq <= ? ORDER BY seq", (after, bound)
+            ).fetchall()
+            events = self._database.execute(
+                f"{SELECT_EVENT} WHERE seq > ? AND seq <= ? ORDER BY seq", (after, bound)
+            ).fetchall()
+        merged: list[Entry] = [record_from(row) for row in records]
+        merged += [event_from(row) for row in events]
+        merged.sort(key=lambda entry: entry.seq)
+        return merged
+
+    def _page_end(self, after: int, limit: int) -> int:
+        # Sequence numbers have no holes but where old entries were pruned, at the beginning.
+        query = (
+            "SELECT min(seq) FROM (SELECT min(seq) AS seq FROM record WHERE seq > ? "
+            "UNION ALL SELECT min(seq) FROM event WHERE seq > ?)"
+        )
+        first = self._database.execute(query, (after, after)).fetchone()[0]
+        return (first or after + 1) + limit - 1
+
+    @contextmanager
+    def _snapshot(self) -> Generator[None]:
+        # Both tables as of one commit; otherwise an event could show up before a record that
+        # precedes it, and a cursor would pass that record by.
+        self._database.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._database.execute("COMMIT")
+
+    def record_rows(
+        self, run: str, after: int = 0, batch: int = 50_000
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """The records of one run as raw rows (`RECORD_COLUMNS` order, then seq), in batches.
+
+        The fast way to rebuild a file: no object is made per row.
+        """
+        query = f"{SELECT_RECORD} WHERE run = ? AND seq > ? ORDER BY seq LIMIT ?"
+        while rows := self._database.execute(query, (run, after, batch)).fetchall():
+            yield rows
+            after = rows[-1][-1]
+
+    def events(self, run: str = "", kinds: frozenset[EventKind] | None = None) -> list[Event]:
+        """The events of one run (all events when `run` is empty), in order."""
+        where, arguments = ("WHERE run = ?", (run,)) if run else ("", ())
+        rows = self._database.execute(f"{SELECT_EVENT} {where} ORDER BY seq", arguments)
+        found = (event_from(row) for row in rows)
+        return [event for event in found if kinds is None or event.kind in kinds]
+
+    def run(self, run: str) -> RunInfo | None:
+        """One run, or None."""
+        row = self._database.execute("SELECT * FROM run WHERE id = ?", (run,)).fetchone()
+        return run_from(row) if row else None
+
+    def runs(self) -> list[RunInfo]:
+        """All runs, oldest first."""
+        rows = self._database.execute("SELECT * FROM run ORDER BY started_utc_s, id")
+        return [run_from(row) for row in rows]
+
+    def kept(self, kind: str, after_version: int = 0) -> dict[str, tuple[int, dict[str, Any]]]:
+        """Name -> (version, document) of one kind, those with a version above the given one."""
+        rows = self._database.execute(
+            "SELECT name, version, data FROM keep WHERE kind = ? AND version > ?",
+            (kind, after_version),
+        )
+        return {name: (version, json.loads(data)) for name, version, data in rows}

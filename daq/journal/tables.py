@@ -1,0 +1,193 @@
+"""The journal's tables, its statements, and rows <-> values."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from daq.errors import JournalError
+from daq.model import Event, EventKind, Record, RunInfo
+
+SCHEMA_VERSION = 1
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS record (
+  seq INTEGER PRIMARY KEY, station TEXT NOT NULL, run TEXT NOT NULL,
+  test_time_s REAL NOT NULL, step_time_s REAL NOT NULL, utc_s REAL NOT NULL,
+  voltage_V REAL, current_A REAL, temperature_degC REAL, chamber_degC REAL,
+  cycle INTEGER NOT NULL, step INTEGER NOT NULL, step_count INTEGER NOT NULL,
+  step_record INTEGER NOT NULL,
+  charge_Ah REAL NOT NULL, discharge_Ah REAL NOT NULL,
+  charge_Wh REAL NOT NULL, discharge_Wh REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS record_of_run ON record (run, seq);
+CREATE TABLE IF NOT EXISTS event (
+  seq INTEGER PRIMARY KEY, station TEXT NOT NULL, run TEXT NOT NULL, kind TEXT NOT NULL,
+  utc_s REAL NOT NULL, test_time_s REAL, data TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS event_of_run ON event (run, seq);
+CREATE TABLE IF NOT EXISTS run (
+  id TEXT PRIMARY KEY, station TEXT NOT NULL, cell TEXT NOT NULL, protocol TEXT NOT NULL,
+  started_utc_s REAL NOT NULL, document TEXT NOT NULL, ended_utc_s REAL, outcome TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS keep (
+  kind TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, data TEXT NOT NULL,
+  PRIMARY KEY (kind, name)) WITHOUT ROWID;
+"""
+
+RECORD_COLUMNS = (
+    "station", "run", "test_time_s", "step_time_s", "utc_s", "voltage_V", "current_A",
+    "temperature_degC", "chamber_degC", "cycle", "step", "step_count", "step_record",
+    "charge_Ah", "discharge_Ah", "charge_Wh", "discharge_Wh",
+)  # fmt: skip
+INSERT_RECORD = (
+    f"INSERT INTO record (seq, {', '.join(RECORD_COLUMNS)}) "  # noqa: S608 - constant names
+    f"VALUES ({', '.join('?' * (len(RECORD_COLUMNS) + 1))})"
+)
+SELECT_RECORD = f"SELECT {', '.join(RECORD_COLUMNS)}, seq FROM record"  # noqa: S608
+INSERT_EVENT = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?)"
+SELECT_EVENT = "SELECT seq, station, run, kind, utc_s, test_time_s, data FROM event"
+UPSERT_RUN = (
+    "INSERT INTO run VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+    "ended_utc_s = excluded.ended_utc_s, outcome = excluded.outcome"
+)
+UPSERT_KEEP = (
+    "INSERT INTO keep VALUES (?, ?, ?, ?) ON CONFLICT (kind, name) DO UPDATE SET "
+    "version = excluded.version, data = excluded.data"
+)
+DELETE_KEEP = "DELETE FROM keep WHERE kind = ? AND name = ?"
+
+
+class Kept:
+    """Kinds of the small named documents that the journal keeps the latest version of."""
+
+    CHECKPOINT = "checkpoint"  # by run: snapshot of its engine
+    STATE = "state"  # by station: what status shows
+    TRIP = "trip"  # by station: the latch
+    REPLY = "reply"  # by command id: the stored answer
+    IDENTITY = "identity"  # by instrument: who was last seen there
+
+
+def open_for_writing(path: Path) -> sqlite3.Connection:
+    """The one connection that writes; makes the file when there is none.
+
+    Raises:
+        JournalError: it cannot be opened, or is of another version.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        database = sqlite3.connect(path, timeout=10.0, check_same_thread=False)
+        if database.execute("PRAGMA user_version").fetchone()[0]:
+            check_version(database, path)
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        database.executescript(SCHEMA)
+        database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        database.commit()
+    except sqlite3.Error as error:
+        raise JournalError(f"the journal {path} cannot be opened: {error}") from error
+    return database
+
+
+def check_version(database: sqlite3.Connection, path: Path) -> None:
+    """Refuse a journal that this program does not understand.
+
+    Raises:
+        JournalError: it is of another version, or no journal at all.
+    """
+    try:
+        version = database.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.Error as error:
+        raise JournalError(f"{path} cannot be read as a journal: {error}") from error
+    if version != SCHEMA_VERSION:
+        raise JournalError(
+            f"the journal {path} has version {version}; this program reads {SCHEMA_VERSION}",
+            remedy="use the program version that wrote it",
+        )
+
+
+def last_seq(database: sqlite3.Connection) -> int:
+    """The highest sequence number; 0 when empty."""
+    query = "SELECT max(coalesce((SELECT max(seq) FROM record), 0), "
+    query += "coalesce((SELECT max(seq) FROM event), 0))"
+    return int(database.execute(query).fetchone()[0])
+
+
+def last_version(database: sqlite3.Connection) -> int:
+    """The highest version of a kept document; 0 when there is none."""
+    return int(database.execute("SELECT coalesce(max(version), 0) FROM keep").fetchone()[0])
+
+
+def null(value: float) -> float | None:
+    """SQLite has no nan."""
+    return None if math.isnan(value) else value
+
+
+def number(value: float | None) -> float:
+    """And back."""
+    return math.nan if value is None else value
+
+
+def record_row(record: Record, seq: int) -> tuple[Any, ...]:
+    """For `INSERT_RECORD`."""
+    # sqlite3 stores nan as NULL by itself.
+    return (
+        seq,
+        record.station,
+        record.run,
+        record.test_time_s,
+        record.step_time_s,
+        record.utc_s,
+        record.voltage_V,
+        record.current_A,
+        record.temperature_degC,
+        record.chamber_degC,
+        record.cycle,
+        record.step,
+        record.step_count,
+        record.step_record,
+        record.charge_Ah,
+        record.discharge_Ah,
+        record.charge_Wh,
+        record.discharge_Wh,
+    )
+
+
+def record_from(row: tuple[Any, ...]) -> Record:
+    """From `SELECT_RECORD`."""
+    # Only these four may be NULL: voltage, current and the two temperatures.
+    measured = (number(value) for value in row[5:9])
+    return Record(*row[:5], *measured, *row[9:])
+
+
+def event_row(event: Event, seq: int) -> tuple[Any, ...]:
+    """For `INSERT_EVENT`."""
+    return (
+        seq,
+        event.station,
+        event.run,
+        event.kind.value,
+        event.utc_s,
+        null(event.test_time_s),
+        json.dumps(dict(event.data), default=str),
+    )
+
+
+def event_from(row: tuple[Any, ...]) -> Event:
+    """From `SELECT_EVENT`."""
+    seq, station, run, kind, utc_s, test_time_s, data = row
+    return Event(EventKind(kind), utc_s, station, run, number(test_time_s), json.loads(data), seq)
+
+
+def run_from(row: tuple[Any, ...]) -> RunInfo:
+    """From the table of runs."""
+    run, station, cell, protocol, started, document, ended, outcome = row
+    return RunInfo(
+        run, station, cell, protocol, started, json.loads(document), number(ended), outcome
+    )
+
+
+def ended(run: RunInfo, utc_s: float, outcome: str) -> RunInfo:
+    """The same run with its end."""
+    return replace(run, ended_utc_s=utc_s, outcome=outcome)

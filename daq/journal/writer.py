@@ -1,0 +1,198 @@
+"""The writing side of the journal: one thread, one connection, group commits."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from daq.errors import JournalError
+from daq.journal.tables import (
+    DELETE_KEEP,
+    INSERT_EVENT,
+    INSERT_RECORD,
+    UPSERT_KEEP,
+    UPSERT_RUN,
+    event_row,
+    last_seq,
+    last_version,
+    null,
+    open_for_writing,
+    record_row,
+)
+from daq.model import Entry, Event, Record, RunInfo
+
+Queued = tuple[str, tuple[Any, ...] | Entry, "Ticket | None"]
+
+
+class Ticket:
+    """Handed out by `Journal.append`; set once the entry is on disk, or lost with an error."""
+
+    def __init__(self) -> None:
+        self._done = threading.Event()
+        self.error: str = ""
+
+    def settle(self, error: str = "") -> None:
+        """Called by the writer."""
+        self.error = error
+        self._done.set()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether the entry is on disk within the time."""
+        return self._done.wait(timeout_s) and not self.error
+
+
+class Journal:
+    """The writing side. Thread-safe; made and closed by the control process only.
+
+    Args:
+        path: the SQLite file; made when it does not exist.
+        group_s: longest time that an ordinary record waits for its commit, in real seconds.
+        on_failure: called on the writer thread, once, when a commit begins to fail.
+        on_recovery: called when commits work again.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        group_s: float = 0.1,
+        on_failure: Callable[[str], None] = lambda _: None,
+        on_recovery: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.path = path
+        self.failed = ""
+        self.committed = 0
+        self._group_s = group_s
+        self._on_failure = on_failure
+        self._on_recovery = on_recovery
+        self._queue: deque[Queued] = deque()
+        self._wake = threading.Event()
+        self._closing = False
+        self._versions = 0
+        self._database = open_for_writing(path)
+        self._seq = last_seq(self._database)
+        self._versions = last_version(self._database)
+        self._thread = threading.Thread(target=self._run, name="journal")
+        self._thread.start()
+
+    # What the control process calls. None of these blocks.
+
+    def append(self, entry: Entry, *, at_once: bool = False) -> None:
+        """Queue an entry for the next group commit; `at_once` asks for that commit now."""
+        self._queue.append(("entry", entry, None))
+        if at_once:
+            self._wake.set()
+
+    def save_run(self, run: RunInfo) -> None:
+        """Insert a run, or update how it ended."""
+        row = (
+            run.id,
+            run.station,
+            run.cell,
+            run.protocol,
+            run.started_utc_s,
+            json.dumps(run.document, default=str),
+            null(run.ended_utc_s),
+            run.outcome,
+        )
+        self._queue.append((UPSERT_RUN, row, None))
+        self._wake.set()
+
+    def keep(self, kind: str, name: str, data: Mapping[str, Any]) -> None:
+        """Replace a small named document in the next group commit."""
+        self._queue.append((UPSERT_KEEP, (kind, name, 0, json.dumps(data, default=str)), None))
+
+    def forget(self, kind: str, name: str) -> None:
+        """Delete a small named document."""
+        self._queue.append((DELETE_KEEP, (kind, name), None))
+
+    def sync(self) -> Ticket:
+        """A ticket that is settled when everything appended before it is on disk."""
+        ticket = Ticket()
+        self._queue.append(("sync", (), ticket))
+        self._wake.set()
+        return ticket
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Commit what is queued and stop the writer.
+
+        Raises:
+            JournalError: something could not be written in time.
+        """
+        self._closing = True
+        self._wake.set()
+        self._thread.join(timeout_s)
+        if self._thread.is_alive() or self.failed:
+            raise JournalError(f"the journal {self.path} was not closed: {self.failed or 'busy'}")
+
+    # The writer thread.
+
+    def _run(self) -> None:
+        try:
+            self._write_until_closed()
+        finally:
+            self._database.close()
+            if not self._closing:
+                self._fail("its writer thread has died")
+
+    def _write_until_closed(self) -> None:
+        batch: list[Queued] = []
+        while True:
+            self._wake.wait(self._group_s)
+            self._wake.clear()
+            closing = self._closing
+            while self._queue:
+                batch.append(self._queue.popleft())
+            if batch and self._commit(batch):
+                batch.clear()
+            if closing and not self._queue:
+                break
+            if self.failed and not closing:
+                self._wake.wait(1.0)  # a full disk is not mended faster by trying harder
+
+    def _commit(self, batch: list[Queued]) -> bool:
+        seq, versions = self._seq, self._versions
+        try:
+            with self._database:
+                for statement, row, _ in batch:
+                    if isinstance(row, Record):
+                        seq += 1
+                        self._database.execute(INSERT_RECORD, record_row(row, seq))
+                    elif isinstance(row, Event):
+                        seq += 1
+                        self._database.execute(INSERT_EVENT, event_row(row, seq))
+                    elif statement == UPSERT_KEEP:
+                        versions += 1
+                        self._database.execute(statement, (row[0], row[1], versions, row[3]))
+                    elif statement != "sync":
+                        self._database.execute(statement, row)
+        except sqlite3.Error as error:
+            self._fail(str(error))
+            return False
+        self._seq = self.committed = seq
+        self._versions = versions
+        self._recover()
+        for _, _, ticket in batch:
+            if ticket:
+                ticket.settle()
+        return True
+
+    def _fail(self, reason: str) -> None:
+        began, self.failed = not self.failed, reason
+        if began:
+            self._on_failure(reason)
+
+    def _recover(self) -> None:
+        if self.failed:
+            self.failed = ""
+            self._on_recovery()
+
+    @property
+    def backlog(self) -> int:
+        """Entries that wait for a commit."""
+        return len(self._queue)

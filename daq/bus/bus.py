@@ -74,10 +74,13 @@ class Bus:
         """Start the thread."""
         self._thread.start()
 
-    def stop(self, timeout_s: float) -> bool:
-        """Ask the thread to end after its present pass; whether it did in time."""
+    def finish(self) -> None:
+        """Ask the thread to end after its present pass; what is urgent is still done."""
         self._stopping = True
         self._wake.set()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the thread to end; whether it did in time."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 

@@ -11,24 +11,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import gc
 import os
 import signal
 import sys
-import time
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from daq.bus.heartbeat import LOOP_SLOT, SENTINEL_SLOT, Heartbeat
 from daq.clock import LabClock, monotonic
 from daq.config import Lab
+from daq.control import processes
 from daq.control.assembly import Surroundings, assemble
-from daq.control.children import Child
 from daq.control.commands import Commands
+from daq.control.earlier import Earlier
+from daq.control.faults import Faults
 from daq.control.instrument import Instrument
+from daq.control.lock import locked
 from daq.control.recipes import Recipes
 from daq.control.server import CommandServer
 from daq.control.start import Starter, software
@@ -36,10 +36,10 @@ from daq.control.station import Station
 from daq.control.status import station_status
 from daq.driver import Chamber, Potentiostat
 from daq.errors import DaqError, InputError, InstrumentError
-from daq.journal import Journal, JournalReader, Kept, ended
+from daq.journal import Journal, Kept
 from daq.labchecks import unfit_for_fast_clock
 from daq.logs import get_logger
-from daq.model import Event, EventKind, Identity, RunInfo, Severity, Trip
+from daq.model import Event, EventKind, Severity
 
 BEAT_S = 0.1
 STATE_S = 1.0
@@ -61,10 +61,7 @@ class Supervisor:
         self._journal = Journal(lab.data / "journal.sqlite")
         self._heartbeat = Heartbeat(lab.data / "heartbeat")
         self._stopping = asyncio.Event()
-        self._listener = _Faults(self._journal)
-        with JournalReader(self._journal.path) as kept:
-            self._kept = {kind: _documents(kept, kind) for kind in _KEPT}
-            self._unfinished = [run for run in kept.runs() if not run.outcome]
+        self._earlier = Earlier(self._journal)
         self._bench = assemble(lab, self._surroundings())
         self._recipes = Recipes(lab.data / "recipes.json", lab.file, self._bench.slots)
         self._starter = Starter(lab, self._bench, self._clock, self._journal)
@@ -73,14 +70,12 @@ class Supervisor:
             self._starter,
             self._journal,
             why_not=self._why_not,
-            replies=self._kept[Kept.REPLY],
+            replies=self._earlier.replies,
             extra=self._health,
         )
         self._server = CommandServer(lab.data, self._commands.handle)
-        self._sentinel = Child("sentinel", self._sentinel_arguments())
-        self._children = [Child("recorder", self._recorder_arguments())]
-        if lab.mqtt.broker != "none":
-            self._children.append(Child("gateway", self._gateway_arguments()))
+        self._sentinel = processes.sentinel(lab)
+        self._children = processes.others(lab)
         self._state_at = 0.0
 
     async def run(self) -> int:
@@ -100,21 +95,20 @@ class Supervisor:
     # Coming up.
 
     def _surroundings(self) -> Surroundings:
-        known = self._kept[Kept.IDENTITY]
         return Surroundings(
             clock=self._clock,
             journal=self._journal,
             heartbeat=self._heartbeat,
-            listener=self._listener,
-            identities={name: Identity(**document) for name, document in known.items()},
+            listener=Faults(self._journal),
+            identities=self._earlier.identities,
             may_energise=self._why_not,
             connected=self._connected,
         )
 
     def _come_up(self) -> None:
         self._note(EventKind.SESSION_STARTED, **software(), pid=os.getpid())
-        self._read_sentinel_reports()
-        self._restore()
+        self._earlier.read_sentinel_reports(self._lab.data, self._clock.utc(monotonic()))
+        self._earlier.restore(self._bench, self._starter)
         self._heartbeat.beat(LOOP_SLOT)
         self._recipes.write_now()
         self._sentinel.tend()
@@ -125,46 +119,6 @@ class Supervisor:
             bus.start()
         for child in self._children:
             child.tend()
-
-    def _restore(self) -> None:
-        for name, trip in self._kept[Kept.TRIP].items():
-            if station := self._bench.stations.get(name):
-                station.latch = Trip(trip["check"], trip["message"], trip["source"])
-        for info in self._unfinished:
-            self._restore_run(info)
-
-    def _restore_run(self, info: RunInfo) -> None:
-        station = self._bench.stations.get(info.station)
-        checkpoint = self._kept[Kept.CHECKPOINT].get(info.id)
-        if station is None or checkpoint is None:
-            self._abandon(info, "it was interrupted before its first checkpoint")
-            return
-        try:
-            run = self._starter.restore(info, checkpoint)
-        except (InputError, KeyError, ValueError) as error:
-            self._abandon(info, f"it cannot be restored: {error}")
-            return
-        station.conductor.begin(run, paused="the daemon was restarted")
-        gap = {"from_utc_s": checkpoint["utc_s"], "to_utc_s": time.time()}
-        station.note(EventKind.GAP, **gap, reason="the daemon was not running")
-        _log.warning("run waits to be resumed", run=info.id, station=info.station)
-
-    def _abandon(self, info: RunInfo, reason: str) -> None:
-        now = time.time()
-        data = {"outcome": "failed", "reason": reason}
-        self._journal.append(Event(EventKind.RUN_ENDED, now, info.station, info.id, data=data))
-        self._journal.save_run(ended(info, now, "failed"))
-        _log.error("run abandoned", run=info.id, reason=reason)
-
-    def _read_sentinel_reports(self) -> None:
-        for report in sorted(self._lab.data.glob("sentinel-*.jsonl")):
-            text = report.read_text()
-            message = "the sentinel had to switch the instruments off"
-            self._note(EventKind.ALARM, severity=Severity.PAGE.value, message=message, report=text)
-            _log.error(message, report=str(report))
-            folder = self._lab.data / "logs"
-            folder.mkdir(exist_ok=True)
-            report.rename(folder / report.name)
 
     # While it serves.
 
@@ -262,8 +216,7 @@ class Supervisor:
             bus.urge(lambda n=name: self._rest(n))
         safe = await self._all_off()
         self._keep_states_now()
-        for bus in self._bench.buses.values():
-            safe &= bus.stop(OFF_S)
+        safe &= await self._all_ended()
         for instrument in self._bench.instruments.values():
             instrument.close()
         if safe:
@@ -290,6 +243,20 @@ class Supervisor:
             await asyncio.sleep(0.02)
         return False
 
+    async def _all_ended(self) -> bool:
+        """End the bus threads; the sentinel must not mistake a slow last OFF for a hang."""
+        for bus in self._bench.buses.values():
+            bus.finish()
+        deadline = monotonic() + OFF_S
+        waiting = dict(self._bench.buses)
+        while waiting and monotonic() < deadline:
+            self._heartbeat.beat(LOOP_SLOT)
+            for name in [name for name, bus in waiting.items() if bus.join(0.0)]:
+                self._heartbeat.retire(self._bench.slots[name])
+                del waiting[name]
+            await asyncio.sleep(0.01)
+        return not waiting
+
     def _rest(self, bus: str) -> None:
         """Make safe what is not a station's output: chambers, potentiostats, spare channels."""
         for instrument in self._bench.loops[bus].instruments:
@@ -309,63 +276,6 @@ class Supervisor:
     def _note(self, kind: EventKind, **data: Any) -> None:
         self._journal.append(Event(kind, self._clock.utc(monotonic()), data=data), at_once=True)
 
-    # How the children are started.
-
-    def _sentinel_arguments(self) -> list[str]:
-        data = self._lab.data
-        files = [str(data / "heartbeat"), str(data / "recipes.json")]
-        return ["-m", "daq.sentinel", *files, str(os.getpid()), str(data)]
-
-    def _recorder_arguments(self) -> list[str]:
-        data = self._lab.data
-        return [
-            *("-m", "daq.recorder", "--journal", str(self._journal.path)),
-            *("--out", str(data / "runs"), "--cursor", str(data / "recorder.cursor")),
-        ]
-
-    def _gateway_arguments(self) -> list[str]:
-        mqtt = self._lab.mqtt
-        scheme = "mqtts" if mqtt.tls else "mqtt"
-        broker = f"{scheme}://{mqtt.host}:{mqtt.port}" if mqtt.broker == "url" else mqtt.broker
-        arguments = ["-m", "daq.gateway", "--lab", self._lab.name, "--data", str(self._lab.data)]
-        arguments += ["--broker", broker, "--client-id", mqtt.client_id]
-        files = {
-            "--username": mqtt.username,
-            "--password-file": mqtt.password_file,
-            "--ca-file": mqtt.ca_file,
-            "--cert-file": mqtt.cert_file,
-            "--key-file": mqtt.key_file,
-        }
-        for option, value in files.items():
-            arguments += [option, str(value)] if value else []
-        return arguments
-
-
-_KEPT = (Kept.TRIP, Kept.CHECKPOINT, Kept.REPLY, Kept.IDENTITY)
-
-
-class _Faults:
-    """Notes when a fault of a link begins and when it ends; once each."""
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-
-    def fault_began(self, instrument: Instrument, error: InstrumentError) -> None:
-        self._note(EventKind.FAULT_BEGAN, instrument, f"{type(error).__name__}: {error}")
-
-    def fault_ended(self, instrument: Instrument, lasted_s: float) -> None:
-        self._note(EventKind.FAULT_ENDED, instrument, f"lasted {lasted_s:.3g} s")
-
-    def _note(self, kind: EventKind, instrument: Instrument, message: str) -> None:
-        data = {"instrument": instrument.name, "message": message}
-        self._journal.append(Event(kind, time.time(), data=data), at_once=True)
-        say = _log.warning if kind is EventKind.FAULT_BEGAN else _log.info
-        say(kind.value.replace("_", " "), **data)
-
-
-def _documents(reader: JournalReader, kind: str) -> dict[str, dict[str, Any]]:
-    return {name: document for name, (_, document) in reader.kept(kind).items()}
-
 
 def _leave(station: Station) -> None:
     """Pause the run and switch off; an unreachable output that was verified OFF stays as it is."""
@@ -378,29 +288,6 @@ def _leave(station: Station) -> None:
 
 def _p99(values: list[float]) -> float:
     return sorted(values)[int(0.99 * (len(values) - 1))] if values else 0.0
-
-
-@contextlib.contextmanager
-def locked(data: Path) -> Generator[None]:
-    """Hold the lab's data folder: two daemons on one would fight over the same instruments.
-
-    Raises:
-        DaqError: another daemon holds it.
-    """
-    data.mkdir(parents=True, exist_ok=True)
-    with (data / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            raise DaqError(
-                f"a daemon (process {file.read().strip()}) runs on {data} already",
-                remedy="stop it, or give this lab another `data` folder",
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
 
 
 def serve(lab: Lab) -> int:

@@ -1,0 +1,92 @@
+"""What an earlier session left behind: latches, unfinished runs, the sentinel's reports.
+
+Read once when control comes up. Latches hold on. A run that was interrupted comes back paused,
+as it was at its checkpoint, and waits for its operator; nothing is energised by a restart.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from daq.control.assembly import Bench
+from daq.control.start import Starter
+from daq.errors import InputError
+from daq.journal import Journal, JournalReader, Kept, ended
+from daq.logs import get_logger
+from daq.model import Event, EventKind, Identity, RunInfo, Severity, Trip
+
+_KEPT = (Kept.TRIP, Kept.CHECKPOINT, Kept.REPLY, Kept.IDENTITY)
+_log = get_logger()
+
+
+class Earlier:
+    """The journal as it was when this session began."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        with JournalReader(journal.path) as reader:
+            self._kept = {kind: _documents(reader, kind) for kind in _KEPT}
+            self._unfinished = [run for run in reader.runs() if not run.outcome]
+
+    @property
+    def identities(self) -> dict[str, Identity]:
+        """Who was at each instrument's address."""
+        return {name: Identity(**found) for name, found in self._kept[Kept.IDENTITY].items()}
+
+    @property
+    def replies(self) -> Mapping[str, Mapping[str, Any]]:
+        """What was answered to which command."""
+        return self._kept[Kept.REPLY]
+
+    def restore(self, bench: Bench, starter: Starter) -> None:
+        """Put latches and unfinished runs back where they were. Before any bus runs."""
+        for name, trip in self._kept[Kept.TRIP].items():
+            if station := bench.stations.get(name):
+                station.latch = Trip(trip["check"], trip["message"], trip["source"])
+        for info in self._unfinished:
+            self._restore_run(info, bench, starter)
+
+    def _restore_run(self, info: RunInfo, bench: Bench, starter: Starter) -> None:
+        station = bench.stations.get(info.station)
+        checkpoint = self._kept[Kept.CHECKPOINT].get(info.id)
+        if station is None or checkpoint is None:
+            self._abandon(info, "it was interrupted before its first checkpoint")
+            return
+        try:
+            run = starter.restore(info, checkpoint)
+        except (InputError, KeyError, ValueError) as error:
+            self._abandon(info, f"it cannot be restored: {error}")
+            return
+        station.conductor.begin(run, paused="the daemon was restarted")
+        gap = {"from_utc_s": checkpoint["utc_s"], "to_utc_s": time.time()}
+        station.note(EventKind.GAP, **gap, reason="the daemon was not running")
+        _log.warning("run waits to be resumed", run=info.id, station=info.station)
+
+    def _abandon(self, info: RunInfo, reason: str) -> None:
+        now = time.time()
+        data = {"outcome": "failed", "reason": reason}
+        self._journal.append(Event(EventKind.RUN_ENDED, now, info.station, info.id, data=data))
+        self._journal.save_run(ended(info, now, "failed"))
+        _log.error("run abandoned", run=info.id, reason=reason)
+
+    def read_sentinel_reports(self, folder: Path, utc_s: float) -> None:
+        """Journal what the sentinel had to do, as an alarm, and put its reports to the logs."""
+        for report in sorted(folder.glob("sentinel-*.jsonl")):
+            message = "the sentinel had to switch the instruments off"
+            data = {
+                "severity": Severity.PAGE.value,
+                "message": message,
+                "report": report.read_text(),
+            }
+            self._journal.append(Event(EventKind.ALARM, utc_s, data=data), at_once=True)
+            _log.error(message, report=str(report))
+            logs = folder / "logs"
+            logs.mkdir(exist_ok=True)
+            report.rename(logs / report.name)
+
+
+def _documents(reader: JournalReader, kind: str) -> dict[str, dict[str, Any]]:
+    return {name: document for name, (_, document) in reader.kept(kind).items()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import h5py
 
@@ -68,4 +69,5 @@ def _arrived(daemon: Daemon, by_mqtt: int) -> Figures:
 
 def _rows(path: Path) -> int:
     with h5py.File(path) as file:
-        return len(file["raw_data"])
+        table: Any = file["raw_data"]
+        return len(table)

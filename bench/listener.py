@@ -15,6 +15,7 @@ from subprocess import PIPE, Popen
 from urllib.parse import urlsplit
 
 from paho.mqtt import client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 TOPIC = "daq/bench/+/samples"
 
@@ -23,16 +24,19 @@ def main(url: str) -> None:
     """See the module's docstring."""
     rows = 0
     parts = urlsplit(url)
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+    client = mqtt.Client(CallbackAPIVersion.VERSION2)
 
     def count(_client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
         nonlocal rows
         rows += len(json.loads(message.payload)["rows"])
 
+    def subscribed(*_: object) -> None:
+        print("listening", flush=True)
+
     client.on_message = count
-    client.on_connect = lambda *_: client.subscribe(TOPIC, qos=1)
-    client.on_subscribe = lambda *_: print("listening", flush=True)
+    client.on_subscribe = subscribed
     client.connect(parts.hostname or "", parts.port or 1883)
+    client.subscribe(TOPIC, qos=1)
     client.loop_start()
     sys.stdin.read()
     client.loop_stop()

@@ -37,18 +37,15 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command line; returns its exit code."""
     try:
-        result = app(arguments, standalone_mode=False, prog_name="daq")
+        app(arguments, prog_name="daq")
+    except SystemExit as stop:  # how typer ends, also for wrong arguments and Ctrl-C
+        return stop.code if isinstance(stop.code, int) else EXIT_FAILED
     except InputError as error:
         complain(str(error))
         return EXIT_INPUT
     except DaqError as error:
         complain(str(error))
         return getattr(error, "exit_code", EXIT_FAILED)
-    except typer.Exit as stop:
-        return stop.exit_code
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except typer.BadParameter as error:
-        complain(error.format_message())
-        return EXIT_INPUT
-    return result if isinstance(result, int) else 0
+    return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -60,7 +59,12 @@ def off(
     from daq.config import load_lab
     from daq.control.off import switch_lab_off
 
-    results = switch_lab_off(load_lab(lab), instrument or ())
+    loaded = load_lab(lab)
+    for name in instrument or ():
+        if name not in loaded.instruments:
+            known = ", ".join(loaded.instruments)
+            raise InputError(f"lab {loaded.name} has no instrument {name!r}", remedy=f"has {known}")
+    results = switch_lab_off(loaded, instrument or ())
     if as_json:
         print_json(results)
     else:
@@ -68,8 +72,3 @@ def off(
             console().print(f"{name}: {error or 'OFF, verified'}")
     if any(results.values()):
         raise typer.Exit(EXIT_FAILED)
-
-
-def child(*arguments: str) -> subprocess.Popen[bytes]:
-    """Start another `daq` process of this installation."""
-    return subprocess.Popen([sys.executable, "-m", *arguments])  # noqa: S603

@@ -15,10 +15,11 @@ from daq.cli.output import (
     LabFile,
     Silent,
     answer,
-    console,
     data_folder,
     duration,
+    pairs,
 )
+from daq.cli.tables import show
 from daq.control.client import SOCKET_NAME, ControlClient, new_command
 from daq.errors import DaqError, InputError
 from daq.model import Reply
@@ -78,20 +79,13 @@ def start(
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{protocol} cannot be read: {error}") from error
     arguments: dict[str, Any] = {"text": text, "name": protocol.name, "cell": cell}
-    arguments["parameters"] = dict(_pair(item) for item in parameter or [])
+    arguments["parameters"] = pairs(parameter or ())
     if operator:
         arguments["operator"] = operator
     reply = call(lab, broker, "start", station, **arguments)
     run, expected = reply.data.get("run"), reply.data.get("expected_s")
     text = f"{station}: run [bold]{run}[/] has started; about {duration(expected)} of lab time"
     answer(reply, text, as_json=as_json)
-
-
-def _pair(item: str) -> tuple[str, str]:
-    name, equals, value = item.partition("=")
-    if not equals or not name.strip():
-        raise InputError(f"{item!r} is not name=value", remedy="write -p v_max='4.1 V'")
-    return name.strip(), value.strip()
 
 
 def status(
@@ -107,7 +101,7 @@ def status(
     if as_json:
         return
     if not follow:
-        console().print(watch.table(data))
+        show(watch.table(data))
         return
     with watch.live(data) as display:
         while True:

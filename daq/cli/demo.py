@@ -22,16 +22,18 @@ from typing import Annotated, Any
 import typer
 
 from daq.cli import watch
-from daq.cli.output import console, print_table
+from daq.cli.output import console
+from daq.cli.tables import print_table
 from daq.config import Lab, load_lab
 from daq.control.client import ControlClient
-from daq.errors import DaqError
+from daq.errors import DaqError, InputError
 from daq.model import Reply
 
 COME_UP_S = 30.0
 LONGEST_S = 300.0
 CLOSE_S = 30.0
 REFRESH_S = 0.25
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 FORMATIONS = {"LFP": "formation-lfp.yaml"}
 FORMATION = "formation-nmc-graphite.yaml"
 
@@ -47,7 +49,7 @@ def demo(
 ) -> None:
     """Form four simulated cells in accelerated time, and show what came out."""
     if not lab.is_file() or not bench.is_file():
-        raise DaqError(f"{lab} or {bench} is missing", remedy="run it in the project's folder")
+        raise InputError(f"{lab} or {bench} is missing", remedy="run it in the project's folder")
     loaded = load_lab(lab)
     _clean(loaded.data)
     began = time.monotonic()
@@ -92,9 +94,13 @@ class _Processes:
         self._daemon: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> _Processes:
+        for number in _ENDINGS:  # a closed terminal, or a kill, ends it as Ctrl-C does
+            signal.signal(number, signal.default_int_handler)
         return self
 
     def __exit__(self, *_: object) -> None:
+        for number in _ENDINGS:  # an impatient second Ctrl-C must not leave half of it running
+            signal.signal(number, signal.SIG_IGN)
         self._end(self._daemon, "the daemon")
         self._end(self._bench, "the bench")
         self._log.close()

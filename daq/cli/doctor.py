@@ -1,24 +1,30 @@
-"""`daq doctor`: looks a lab over before anybody trusts it. Reads only; energises nothing."""
+"""`daq doctor`: looks a lab over before anybody trusts it.
+
+It energises nothing. It writes only what the daemon writes when it connects, and only to a cycler
+whose outputs are OFF. While a daemon runs, it asks the daemon.
+"""
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from daq.bus.resource import make_line
-from daq.cli.output import EXIT_FAILED, Json, print_json, print_table
+from daq.cli.output import EXIT_FAILED, Json, print_json
+from daq.cli.tables import print_table
 from daq.config import InstrumentConfig, Lab, StationConfig, load_lab
-from daq.control.client import SOCKET_NAME
-from daq.driver import Cycler, Driver, Range
-from daq.errors import InstrumentError
-from daq.model import Span
+from daq.control.client import SOCKET_NAME, ControlClient
+from daq.driver import AnyDriver, Cycler, Range
+from daq.errors import DaqError, InstrumentError
+from daq.journal import JournalReader, Kept
+from daq.model import Identity, Span
 
 LEAST_DISK = 0.05
 DUE_SOON = timedelta(days=30)
@@ -58,18 +64,16 @@ def doctor(
 def examine(lab: Lab) -> Iterator[Finding]:
     """Everything that a lab can be asked without energising anything."""
     yield from _machine(lab)
-    ranges: dict[str, dict[int, Range]] = {}
-    running = (lab.data / SOCKET_NAME).exists()
     for config in lab.instruments.values():
         yield from _calibration(config)
-        if running and config.resource.per_exchange is False:
-            continue
-        finding, ranges[config.name] = _ask(lab, config)
-        yield finding
-    if running:
-        yield Finding("instruments", OK, "a daemon owns the lines: see `daq status`")
+    online = _ask_daemon(lab)
+    if online is None:
+        yield from _ask_bench(lab)
+    else:
+        yield Finding("daemon", OK, "runs and owns the lines; it says:")
+        yield from _as_the_daemon_says(lab, online)
     for station in lab.stations.values():
-        yield from _station(lab, station, ranges)
+        yield _layers(lab, station)
 
 
 def _machine(lab: Lab) -> Iterator[Finding]:
@@ -98,39 +102,89 @@ def _calibration(config: InstrumentConfig) -> Iterator[Finding]:
         yield Finding(what, OK, f"due on {due}")
 
 
-def _ask(lab: Lab, config: InstrumentConfig) -> tuple[Finding, dict[int, Range]]:
-    """Open, identify, ask for ranges. Does not call `setup`, which may write."""
+def _ask_daemon(lab: Lab) -> Mapping[str, Any] | None:
+    """What a running daemon knows of its instruments; None when none runs."""
+    if not (lab.data / SOCKET_NAME).exists():
+        return None
+    try:
+        return ControlClient(lab.data).call("instruments").data
+    except DaqError:
+        return None
+
+
+def _as_the_daemon_says(lab: Lab, online: Mapping[str, Any]) -> Iterator[Finding]:
+    for name, config in lab.instruments.items():
+        found = online.get(name)
+        if found is None:
+            yield Finding(name, BAD, "is not known to it: the lab file has changed since its start")
+        elif not found["online"]:
+            yield Finding(name, BAD, f"does not answer at {config.resource}")
+        else:
+            yield Finding(name, OK, f"{found['identity']} at {config.resource}")
+
+
+def _ask_bench(lab: Lab) -> Iterator[Finding]:
+    known = _known_identities(lab)
+    for config in lab.instruments.values():
+        finding, ranges = _ask(lab, config, known.get(config.name))
+        yield finding
+        for station in lab.stations.values():
+            if ranges and station.cycler.instrument == config.name:
+                yield from _limits(station, ranges[station.cycler.channel])
+
+
+def _known_identities(lab: Lab) -> dict[str, Identity]:
+    """Who answered when the daemon last ran."""
+    journal = lab.data / "journal.sqlite"
+    if not journal.exists():
+        return {}
+    with JournalReader(journal) as reader:
+        kept = reader.kept(Kept.IDENTITY)
+    return {name: Identity(**document) for name, (_, document) in kept.items()}
+
+
+def _ask(
+    lab: Lab, config: InstrumentConfig, known: Identity | None
+) -> tuple[Finding, dict[int, Range]]:
     line = make_line(config.resource, config.settings, lab.visa_backend)
-    driver: Driver[object] = config.driver_class(line, config.options)  # type: ignore[type-var]
+    driver: AnyDriver = config.driver_class(line, config.options)
     try:
         line.open()
         identity = driver.identify()
-        ranges = {channel: driver.range(channel) for channel in driver.channels}
+        ranges = _ranges(driver)
     except InstrumentError as error:
         return Finding(config.name, BAD, f"{config.resource}: {error}"), {}
     finally:
         line.close()
+    if known and known.serial != identity.serial:
+        message = f"{identity} answers, it was {known}; if that is meant: daq forget {config.name}"
+        return Finding(config.name, BAD, message), {}
     return Finding(config.name, OK, f"{identity} at {config.resource}"), ranges
 
 
-def _station(
-    lab: Lab, station: StationConfig, ranges: dict[str, dict[int, Range]]
-) -> Iterator[Finding]:
+def _ranges(driver: AnyDriver) -> dict[int, Range]:
+    """What a cycler can do, unless one of its outputs is ON: `setup` may write settings."""
+    if not isinstance(driver, Cycler) or any(one.output_on for one in driver.read().values()):
+        return {}
+    driver.setup()
+    return {channel: driver.range(channel) for channel in driver.channels}
+
+
+def _limits(station: StationConfig, able: Range) -> Iterator[Finding]:
     what = f"station {station.name}"
-    cycler = station.cycler
-    found = ranges.get(cycler.instrument, {}).get(cycler.channel)
-    if found:
-        yield _fits(what, "voltage", station.limits.voltage_V, found.voltage_V, "V")
-        yield _fits(what, "current", station.limits.current_A, found.current_A, "A")
+    yield _fits(what, "voltage", station.limits.voltage_V, able.voltage_V, "V")
+    yield _fits(what, "current", station.limits.current_A, able.current_A, "A")
+
+
+def _layers(lab: Lab, station: StationConfig) -> Finding:
     missing = list(_missing_layers(lab, station))
-    state = WARN if missing else OK
-    yield Finding(what, state, f"missing layers: {', '.join(missing)}" if missing else "all layers")
+    return Finding(f"station {station.name}", WARN, f"missing layers: {', '.join(missing)}")
 
 
 def _fits(what: str, name: str, limit: Span, able: Span, unit: str) -> Finding:
     inside = able[0] <= limit[0] and limit[1] <= able[1]
-    text = f"{name} limits {limit[0]:g} to {limit[1]:g} {unit}; it can {able[0]:g} to {able[1]:g}"
-    return Finding(what, OK if inside else WARN, text)
+    text = f"{name} limits {limit[0]:g} to {limit[1]:g} {unit}, cycler {able[0]:g} to {able[1]:g}"
+    return Finding(what, OK, text if inside else f"{text}: what lies beyond is never reached")
 
 
 def _missing_layers(lab: Lab, station: StationConfig) -> Iterator[str]:
@@ -139,9 +193,9 @@ def _missing_layers(lab: Lab, station: StationConfig) -> Iterator[str]:
         layers = driver.layers
         for name in ("overvoltage", "undervoltage", "overcurrent", "watchdog"):
             if not getattr(layers, name):
-                yield f"the instrument's own {name}"
-    if station.temperature is None and station.chamber is None:
-        yield "a temperature of the cell"
-    elif station.temperature is None:
-        yield "a sensor at the cell (the chamber's stands in)"
+                yield f"{name} protection in the cycler"
+    at_cell = station.temperature or getattr(driver, "measures_temperature", False)
+    if not at_cell:
+        stand_in = "the chamber's stands in" if station.chamber else "nothing measures it"
+        yield f"a temperature sensor at the cell ({stand_in})"
     yield "a hard-wired relay (not known to this file)"

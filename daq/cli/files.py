@@ -13,18 +13,22 @@ from daq.cli.output import (
     complain,
     console,
     duration,
+    pairs,
     print_json,
-    print_table,
 )
+from daq.cli.tables import print_table
 from daq.config import Lab, load_lab
 from daq.driver import find_driver, installed
 from daq.errors import InputError
+from daq.filemodel import validate
+from daq.labfile import CellsFileModel
 from daq.model import Cell
 from daq.protocol.compile import compile_protocol
 from daq.protocol.program import Program, Step
 from daq.protocol.source import ProtocolSource, load_protocol
 from daq.yamlfile import read
 
+_KINDS = "they begin with `lab:` and `protocol:`; `daq simulate` checks bench files"
 _NOMINAL = Cell("a cell of 1 Ah", 1.0)
 
 
@@ -48,7 +52,7 @@ def check(
     loaded = load_lab(lab) if lab else None
     results = {str(path): _mistake(path, loaded, station, cell) for path in file}
     if as_json:
-        print_json({name: str(error) if error else "ok" for name, error in results.items()})
+        print_json([_result(name, error) for name, error in results.items()])
     else:
         for name, error in results.items():
             complain(str(error)) if error else console().print(f"{name}: ok")
@@ -56,12 +60,29 @@ def check(
         raise typer.Exit(EXIT_INPUT)
 
 
+def _result(name: str, error: InputError | None) -> dict[str, Any]:
+    place = error.place if error else None
+    return {
+        "file": place.file if place else name,
+        "ok": error is None,
+        "line": place.line if place else None,
+        "column": place.column if place else None,
+        "message": error.message if error else None,
+        "remedy": error.remedy if error else None,
+    }
+
+
 def _mistake(path: Path, lab: Lab | None, station: str, cell: str) -> InputError | None:
     try:
-        if "protocol" in read(path).data:
+        document = read(path)
+        if not document.data.keys().isdisjoint(("protocol", "steps")):
             _check_protocol(load_protocol(path), lab, station, cell)
-        else:
+        elif set(document.data) == {"cells"}:
+            validate(CellsFileModel, document)
+        elif not document.data.keys().isdisjoint(("lab", "stations")):
             load_lab(path)
+        else:
+            raise InputError(f"{path} is no lab file and no protocol", remedy=_KINDS)
     except InputError as error:
         return error
     return None
@@ -104,7 +125,7 @@ def dry_run(
         limits = loaded.stations[_station(loaded, station)].limits
         tiers = [(f"station {station}", limits)]
     subject = loaded.cell(cell) if loaded and cell else Cell("dry-run", capacity)
-    values = dict(_pair(item) for item in parameter or [])
+    values = pairs(parameter or ())
     program = compile_protocol(source, subject, tiers, None, values)
     if as_json:
         print_json(_document(program))
@@ -117,19 +138,12 @@ def dry_run(
     )
 
 
-def _pair(item: str) -> tuple[str, str]:
-    name, equals, value = item.partition("=")
-    if not equals:
-        raise InputError(f"{item!r} is not name=value", remedy="write -p v_max='4.1 V'")
-    return name.strip(), value.strip()
-
-
 def _rows(program: Program) -> list[tuple[Any, ...]]:
     return [
         (
             step.number,
             step.line,
-            step.text,
+            step.text.partition(" until ")[0],
             _setpoint(step),
             " or ".join(condition.text for condition in step.until),
             duration(step.at_most_s),
@@ -142,7 +156,8 @@ def _setpoint(step: Step) -> str:
     setpoint = step.setpoint
     if setpoint is None:
         return "OFF"
-    return f"{setpoint.voltage_V:g} V, +{setpoint.charge_A:.4g} A, -{setpoint.discharge_A:.4g} A"
+    low, high = -setpoint.discharge_A, setpoint.charge_A
+    return f"{setpoint.voltage_V:g} V, {low + 0.0:.4g} to {high:.4g} A"
 
 
 def _document(program: Program) -> dict[str, Any]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from daq.errors import DaqError
+from daq.cli.tables import console
+from daq.errors import DaqError, InputError
 from daq.model import Reply
 
 EXIT_FAILED = 1
@@ -46,11 +45,6 @@ class Refused(DaqError):
     exit_code = EXIT_REFUSED
 
 
-def console() -> Console:
-    """Where people read; made anew so that it follows a redirected stdout."""
-    return Console(highlight=False)
-
-
 def complain(message: str) -> None:
     """One line on stderr."""
     print(f"error: {message}", file=sys.stderr)
@@ -59,14 +53,6 @@ def complain(message: str) -> None:
 def print_json(document: Any) -> None:
     """One document on stdout."""
     print(json.dumps(document, indent=2, default=str))
-
-
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
-    """A table for people; None is shown as a dash."""
-    table = Table(*headings, title=title or None, header_style="bold", title_justify="left")
-    for row in rows:
-        table.add_row(*("-" if cell is None else str(cell) for cell in row))
-    console().print(table)
 
 
 def answer(reply: Reply, text: str, *, as_json: bool) -> Mapping[str, Any]:
@@ -82,6 +68,21 @@ def answer(reply: Reply, text: str, *, as_json: bool) -> Mapping[str, Any]:
     elif text:
         console().print(text)
     return reply.data
+
+
+def pairs(items: Iterable[str]) -> dict[str, str]:
+    """`name=value` arguments.
+
+    Raises:
+        InputError: one of them is something else.
+    """
+    found: dict[str, str] = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not equals or not name.strip():
+            raise InputError(f"{item!r} is not name=value", remedy="write -p v_max='4.1 V'")
+        found[name.strip()] = value.strip()
+    return found
 
 
 def data_folder(lab: str) -> Path:
@@ -101,5 +102,5 @@ def duration(seconds: float | None) -> str:
         return "-"
     for size, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
         if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
+            return f"{seconds / size:.1f}".removesuffix(".0") + f" {unit}"
     return f"{seconds:.0f} s"

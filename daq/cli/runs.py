@@ -11,11 +11,13 @@ from typing import Annotated, Any
 
 import typer
 
-from daq.cli.output import DEFAULT_LAB, Json, LabFile, console, data_folder, print_json, print_table
+from daq.cli.output import DEFAULT_LAB, Json, LabFile, console, data_folder, print_json
+from daq.cli.tables import Column, fitted, show
 from daq.errors import InputError
 from daq.journal import JournalReader
 from daq.model import RunInfo
 
+_COLUMNS = ("run", "station", "cell", "protocol", "started", "outcome", "file")
 RunId = Annotated[str, typer.Argument(help="Id of the run, from `daq runs`; or a .h5 file.")]
 
 
@@ -29,13 +31,14 @@ def add_to(app: typer.Typer) -> None:
 def runs(lab: LabFile = DEFAULT_LAB, as_json: Json = False) -> None:
     """List the runs of a lab, oldest first."""
     folder = data_folder(lab)
-    with JournalReader(folder / "journal.sqlite") as journal:
+    with JournalReader(_need_journal(folder)) as journal:
         rows = [_row(folder, info) for info in journal.runs()]
     if as_json:
         print_json(rows)
         return
-    headings = ("run", "station", "cell", "protocol", "started", "outcome", "file")
-    print_table(headings, [tuple(row.values()) for row in rows])
+    ranks = {"file": 2, "protocol": 1}  # the file is <data>/runs/<run>.h5
+    columns = [Column(name, [row[name] for row in rows], ranks.get(name, 0)) for name in _COLUMNS]
+    show(fitted(columns, console().width))
 
 
 def _row(folder: Path, info: RunInfo) -> dict[str, Any]:
@@ -96,8 +99,12 @@ def _origin(run: str, lab: str) -> Generator[Path | JournalReader]:
         yield Path(run)
         return
     folder = data_folder(lab)
-    journal = folder / "journal.sqlite"
-    if not journal.exists():
-        raise InputError(f"there is no journal at {journal}", remedy="is --lab right?")
-    with JournalReader(journal) as reader:
+    with JournalReader(_need_journal(folder)) as reader:
         yield locate(run, folder / "runs", reader)
+
+
+def _need_journal(folder: Path) -> Path:
+    path = folder / "journal.sqlite"
+    if not path.exists():
+        raise InputError(f"there is no journal in {folder}", remedy="has `daq serve` run here?")
+    return path

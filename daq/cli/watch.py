@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 from daq.cli.output import console, duration
+from daq.cli.tables import Column, fitted
 
 _STYLES = {"running": "green", "tripped": "bold red", "offline": "red", "paused": "yellow"}
+_STEP_WIDTH = 12
+_BAR_WIDTH = 14
 
 
 def live(data: Mapping[str, Any]) -> Live:
@@ -20,51 +23,50 @@ def live(data: Mapping[str, Any]) -> Live:
     return Live(table(data), console=console(), refresh_per_second=4)
 
 
-def table(data: Mapping[str, Any]) -> Table:
+def table(data: Mapping[str, Any]) -> RenderableType:
     """What `daq status` shows of a reply to the `status` command."""
     factor = data.get("clock_factor") or 1
     title = f"lab {data.get('lab', '')}" + (f" · {factor:g} x real time" if factor != 1 else "")
-    shown = Table(title=title, title_justify="left", header_style="bold", expand=False)
-    for heading in ("station", "mode", "cell", "cycle", "step"):
-        shown.add_column(heading, no_wrap=True)
-    for heading in ("V", "A", "degC", "Ah"):
-        shown.add_column(heading, justify="right", no_wrap=True, min_width=6)
-    shown.add_column("progress", min_width=14)
-    shown.add_column("left", justify="right", no_wrap=True, min_width=7)
     stations: Mapping[str, Mapping[str, Any]] = data.get("stations") or {}
-    for station in stations.values():
-        shown.add_row(*_row(station))
-    return shown
+    return Group(Text(title), fitted(_columns(list(stations.values())), console().width))
 
 
-def _row(station: Mapping[str, Any]) -> tuple[Any, ...]:
-    return (
-        station["station"],
-        Text(station["mode"], style=_STYLES.get(station["mode"], "")),
-        station["cell"] or "-",
-        _cycle(station),
-        _step(station),
-        _number(station["voltage_V"], 4),
-        _number(station["current_A"], 3),
-        _number(station["temperature_degC"], 1),
-        _number(_net(station), 3),
-        ProgressBar(total=1.0, completed=station["progress"] or 0.0, width=14),
-        duration(station["remaining_s"]),
-    )
+def _columns(stations: Sequence[Mapping[str, Any]]) -> list[Column]:
+    def each(show: Callable[[Mapping[str, Any]], RenderableType | None]) -> list[Any]:
+        return [show(station) for station in stations]
+
+    return [
+        Column("station", each(lambda one: one["station"])),
+        Column("mode", each(lambda one: Text(one["mode"], _STYLES.get(one["mode"], "")))),
+        Column("cell", each(lambda one: one["cell"]), rank=4),
+        Column("cycle", each(_cycle), rank=3),
+        Column("step", each(_step), least=_STEP_WIDTH),
+        Column("V", each(lambda one: _number(one["voltage_V"], 4)), right=True),
+        Column("A", each(lambda one: _number(one["current_A"], 3)), right=True),
+        Column("degC", each(lambda one: _number(one["temperature_degC"], 1)), rank=1, right=True),
+        Column("Ah", each(lambda one: _number(_net(one), 3)), rank=2, right=True),
+        Column("progress", each(_bar), rank=5, width=_BAR_WIDTH),
+        Column("left", each(lambda one: duration(one["remaining_s"])), right=True),
+    ]
 
 
-def _cycle(station: Mapping[str, Any]) -> str:
+def _bar(station: Mapping[str, Any]) -> RenderableType | None:
+    progress = station["progress"]
+    return None if progress is None else ProgressBar(1.0, progress, width=_BAR_WIDTH)
+
+
+def _cycle(station: Mapping[str, Any]) -> str | None:
     if not station["cycles"]:
-        return "-"
+        return None
     return f"{station['cycle'] or 0}/{station['cycles']}"
 
 
 def _step(station: Mapping[str, Any]) -> Text:
     if trip := station["trip"]:
-        return Text(f"{trip['check']}: {trip['message']}"[:48], style="red")
+        return Text(f"{trip['check']}: {trip['message']}", style="red")
     if station["why"]:
-        return Text(str(station["why"])[:48], style="yellow")
-    return Text(str(station["step_text"] or "-")[:32])
+        return Text(str(station["why"]), style="yellow")
+    return Text(str(station["step_text"] or "-"))
 
 
 def _net(station: Mapping[str, Any]) -> float | None:

@@ -22,6 +22,8 @@ from daq.journal import Journal
 from daq.model import ChannelRef, Identity
 
 SLACK_PERIODS = 5
+GOLDEN_RATIO = 0.618034
+"""Its multiples, taken modulo 1, lie evenly apart however many there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,7 @@ class _Builder:
             tick=lambda: self._loops[key].tick(),
             beat=lambda: heartbeat.beat(slot),
             crashed=lambda error: self._loops[key].crashed(error),
+            phase=slot * GOLDEN_RATIO % 1.0,
         )
         self._buses[key], self._slots[key] = bus, slot
         self._bus_of |= {member.name: bus for member in members}

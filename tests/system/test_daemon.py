@@ -293,3 +293,21 @@ def test_an_off_that_the_instrument_ignores_is_repeated_and_paged(bench_and_daem
     bench.clear_faults()
     wait_until(lambda: not on(bench), "it obeys at last")
     wait_until(lambda: not daemon.station()["output_owed"], "and that was verified")
+
+
+def test_a_reading_over_the_limit_is_off_on_the_wire_and_latched(bench_and_daemon):
+    bench, daemon = bench_and_daemon
+    daemon.run(CHARGE)
+    daemon.energised()
+    bench.fault("aps1", "offset", quantity="voltage_V", by=1.0)
+    seen = daemon.wait_for(mode="tripped")
+    assert seen["trip"]["check"] == "V1"
+    assert not on(bench)
+    trip = daemon.events(EventKind.TRIP)[-1]
+    assert trip.data["off_verified"]
+    assert "above the limit of 4.25 V" in trip.data["message"]
+    # It stays so when the reading is good again, and nothing but an operator ends it.
+    bench.clear_faults()
+    time.sleep(0.5)
+    assert daemon.station()["mode"] == "tripped"
+    assert len(bench.ledger("cell-1")["edges"]) == 2

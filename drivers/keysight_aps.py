@@ -70,15 +70,18 @@ ERRORS_AT_MOST = 40
 STEPS = 2**14
 """Settings are quantised: a read-back may differ by the full scale divided by this."""
 
-ON_POLLS, ON_POLL_S = 10, 0.01
+ON_POLLS, ON_POLL_S = 20, 0.01
 """The output takes some tens of milliseconds to close."""
 
-_MEASURE = "MEAS:VOLT?;:FETC:CURR?;:STAT:QUES:COND?;:STAT:QUES2:COND?;:STAT:OPER:COND?"
+_STATUS = "STAT:QUES:COND?;:STAT:QUES2:COND?;:STAT:OPER:COND?"
+_MEASURE = f"MEAS:VOLT?;:FETC:CURR?;:{_STATUS}"
 READS = (f"{_MEASURE};:OUTP?", f"OUTP?;:{_MEASURE}")
 """Two forms in turn, so that a reply that comes twice does not fit the next question.
 
 FETC is of MEAS's acquisition; a second MEAS would cost another power-line cycle.
 """
+IS_ON = f"{_STATUS};:OUTP?"
+"""Without a measurement: the answer comes at once."""
 
 LIMITS = (
     "VOLT? MIN;:VOLT? MAX;:CURR:LIM? MIN;:CURR:LIM? MAX;:CURR:LIM:NEG? MIN;:CURR:LIM:NEG? MAX"
@@ -127,11 +130,9 @@ class KeysightAps(Cycler[TextLine]):
         self._form = 1 - self._form
         answers = self._ask(READS[self._form], 6)
         output = answers.pop(0 if self._form else -1)
-        volts, amps, ques, ques2, oper = answers
-        trips = _names(_bits(ques), TRIPS) + _names(_bits(ques2), TRIPS_2)
-        faults = trips + _names(_bits(ques), ALARMS)
-        closed = _bits(output) == 1 and not _bits(oper) & OPER_OFF and not trips
-        return {1: Reading(_number(volts), _number(amps), nan, closed, ", ".join(faults))}
+        volts, amps, *status = answers
+        closed, fault = _state(*map(_bits, (*status, output)))
+        return {1: Reading(_number(volts), _number(amps), nan, closed, fault)}
 
     def range(self, channel: int) -> Range:
         """As the instrument says; the discharge end tells how many dissipators it has."""
@@ -163,11 +164,12 @@ class KeysightAps(Cycler[TextLine]):
     def on(self, channel: int) -> None:
         """See `Cycler.on`."""
         self.line.tell("OUTP 1")
+        fault = ""
         for _ in range(ON_POLLS):
-            if self.read()[1].output_on:
-                return
             time.sleep(ON_POLL_S)
-        fault = self.read()[1].fault
+            closed, fault = _state(*map(_bits, self._ask(IS_ON, 4)))
+            if closed:
+                return
         raise ReadbackMismatch(f"the output does not switch on; fault: {fault or 'none'}")
 
     def off(self, channel: int) -> None:
@@ -268,8 +270,15 @@ class KeysightAps(Cycler[TextLine]):
         raise BadReply(f"the error queue is not empty after {ERRORS_AT_MOST} errors")
 
 
+def _state(ques: int, ques2: int, oper: int, output: int) -> tuple[bool, str]:
+    """Whether the output is closed, and the faults in words."""
+    trips = _names(ques, TRIPS) + _names(ques2, TRIPS_2)
+    closed = output == 1 and not oper & OPER_OFF and not trips
+    return closed, ", ".join(trips + _names(ques, ALARMS))
+
+
 def _names(bits: int, table: Mapping[int, str]) -> list[str]:
-    return [name for bit, name in table.items() if bits & bit]
+    return [name for bit, name in table.items() if bits & bit] if bits else []
 
 
 def _number(text: str) -> float:

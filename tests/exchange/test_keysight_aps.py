@@ -8,7 +8,7 @@ import pytest
 
 from daq.errors import BadReply, InstrumentRefused, NoReply, ReadbackMismatch
 from daq.model import Protection, Setpoint
-from drivers.keysight_aps import LIMITS, READS, KeysightAps
+from drivers.keysight_aps import IS_ON, LIMITS, ON_POLLS, READS, KeysightAps
 from tests.exchange.scripted import Answer, ScriptedText
 
 N6974A = ("*IDN?", "Keysight Technologies,N6974A,MY00000121,A.02.04.1234")
@@ -278,16 +278,15 @@ def test_a_setpoint_beyond_the_protections_currents_never_leaves() -> None:
 def test_on_waits_for_the_relay() -> None:
     driver = ready(
         ("OUTP 1", None),
-        (READS[0], "+0.0;+0.0;+0;+0;+4;1"),
-        (READS[1], "1;+3.7;+0.1;+0;+0;+2"),
+        (IS_ON, "+0;+0;+4;1"),
+        (IS_ON, "+0;+0;+2;1"),
     )
     driver.on(1)
     finish(driver)
 
 
 def test_an_output_that_does_not_switch_on_is_noticed_with_its_fault() -> None:
-    latched = [(READS[0], "+0.0;+0.0;+2048;+0;+4;1"), (READS[1], "1;+0.0;+0.0;+2048;+0;+4")] * 6
-    driver = ready(("OUTP 1", None), *latched[:11])
+    driver = ready(("OUTP 1", None), *[(IS_ON, "+2048;+0;+4;1")] * ON_POLLS)
     with pytest.raises(ReadbackMismatch, match="watchdog"):
         driver.on(1)
     finish(driver)

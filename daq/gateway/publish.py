@@ -21,6 +21,8 @@ from daq.journal import JournalReader, Kept
 from daq.model import Event
 
 POLL_S = 0.1
+SAMPLES_S = 0.5
+"""Between two batches of samples: a message costs more than the rows in it. Events do not wait."""
 LIVE_PAGE = 1000
 MOST_BEHIND = 5000
 """Entries that the live tail may be behind before it leaves them to the back-fill."""
@@ -69,21 +71,29 @@ class LiveTail:
         self._missed = missed
         self._batches = LiveBatches(topics)
         self._state_version = 0
-        self._states_due_s = 0.0
+        self._samples_due_s = self._states_due_s = 0.0
 
     async def run(self) -> None:
         """Publish until cancelled, or until the connection fails."""
         await self._leave_to_back_fill()
         while True:
-            behind = await in_thread(self._reader.head) - self._cursor.live
+            behind, has_event = await in_thread(self._news)
             if behind > MOST_BEHIND:
                 await self._leave_to_back_fill()
-            elif behind > 0:
+            elif has_event or behind >= LIVE_PAGE or (behind > 0 and self._samples_are_due()):
                 await self._publish_page()
             if monotonic() >= self._states_due_s:
                 await self._publish_states()
             if behind <= LIVE_PAGE:
                 await asyncio.sleep(POLL_S)
+
+    def _news(self) -> tuple[int, bool]:
+        """How many entries are not published yet, and whether an event is among them."""
+        live = self._cursor.live
+        return self._reader.head() - live, self._reader.last_event() > live
+
+    def _samples_are_due(self) -> bool:
+        return monotonic() >= self._samples_due_s
 
     async def _leave_to_back_fill(self) -> None:
         head = await in_thread(self._reader.head)
@@ -99,6 +109,7 @@ class LiveTail:
             return
         await self._outbox.publish_all(self._batches.messages(entries))
         await in_thread(self._cursor.advance, entries[-1].seq)
+        self._samples_due_s = monotonic() + SAMPLES_S
         if any(isinstance(entry, Event) for entry in entries):
             self._states_due_s = 0.0  # an edge: the state that goes with it follows at once
 

@@ -56,6 +56,11 @@ class JournalReader:
         """The highest committed sequence number; 0 when empty."""
         return last_seq(self._database)
 
+    def last_event(self) -> int:
+        """The highest committed sequence number of an event; 0 when there is none."""
+        query = "SELECT coalesce(max(seq), 0) FROM event"
+        return int(self._database.execute(query).fetchone()[0])
+
     def entries(self, after: int, limit: int = 5000) -> list[Entry]:
         """Up to `limit` entries with `seq > after`, in order, records and events merged."""
         with self._snapshot():

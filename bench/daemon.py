@@ -22,6 +22,7 @@ from simulators.client import RunningBench, running_bench
 
 PATIENCE_S = 60.0
 END_S = 30.0
+LOG = "daemon.log"
 
 
 @dataclass(slots=True)
@@ -81,7 +82,7 @@ class Daemon:
         deadline = time.monotonic() + PATIENCE_S
         while not true():
             if self.process.poll() is not None:
-                raise DaqError(f"the daemon ended: see {self.folder / 'daemon.log'}")
+                raise DaqError(f"the daemon ended: {(self.folder / LOG).read_text()[-2000:]}")
             if time.monotonic() > deadline:
                 raise DaqError(f"not within {PATIENCE_S:g} s: {what}")
             time.sleep(0.2)
@@ -105,7 +106,7 @@ def running_daemon(channels: int, broker: str = "auto", **options: Any) -> Itera
 
 
 def _serve(lab: Path) -> subprocess.Popen[bytes]:
-    with (lab.parent / "daemon.log").open("wb") as log:
+    with (lab.parent / LOG).open("wb") as log:
         command = [sys.executable, "-m", "daq.cli", "serve", str(lab)]
         return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from daq.bus.resource import make_line
-from daq.cli.output import EXIT_FAILED, Json, print_json
+from daq.cli.output import EXIT_FAILED, Json, near, print_json
 from daq.cli.tables import print_table
 from daq.config import InstrumentConfig, Lab, StationConfig, load_lab
 from daq.control.client import SOCKET_NAME, ControlClient
@@ -81,7 +81,9 @@ def _machine(lab: Lab) -> Iterator[Finding]:
     usage = shutil.disk_usage(folder)
     free = usage.free / usage.total
     state = OK if free >= LEAST_DISK else BAD
-    yield Finding("disk", state, f"{usage.free / 1e9:.1f} GB free ({free:.0%}) for {lab.data}")
+    yield Finding(
+        "disk", state, f"{usage.free / 1e9:.1f} GB free ({free:.0%}) for {near(lab.data)}"
+    )
     year = time.gmtime().tm_year
     state = OK if year >= FIRST_SANE_YEAR else BAD
     yield Finding("clock", state, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))

@@ -156,8 +156,8 @@ def _setpoint(step: Step) -> str:
     setpoint = step.setpoint
     if setpoint is None:
         return "OFF"
-    low, high = -setpoint.discharge_A, setpoint.charge_A
-    return f"{setpoint.voltage_V:g} V, {low + 0.0:.4g} to {high:.4g} A"
+    low, high = 0.0 - setpoint.discharge_A, setpoint.charge_A
+    return f"{setpoint.voltage_V:g} V, {low:.4g} to {high:.4g} A"
 
 
 def _document(program: Program) -> dict[str, Any]:

@@ -96,6 +96,12 @@ def data_folder(lab: str) -> Path:
     return load_lab(Path(lab)).data
 
 
+def near(path: Path) -> str:
+    """A path as one would type it here."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
 def duration(seconds: float | None) -> str:
     """Seconds as people say them: 45 s, 12 min, 3.2 h, 5.1 d."""
     if seconds is None:

@@ -11,13 +11,14 @@ from typing import Annotated, Any
 
 import typer
 
-from daq.cli.output import DEFAULT_LAB, Json, LabFile, console, data_folder, print_json
+from daq.cli.output import DEFAULT_LAB, Json, LabFile, console, data_folder, near, print_json
 from daq.cli.tables import Column, fitted, show
 from daq.errors import InputError
 from daq.journal import JournalReader
 from daq.model import RunInfo
 
 _COLUMNS = ("run", "station", "cell", "protocol", "started", "outcome", "file")
+LAST = "last"
 RunId = Annotated[str, typer.Argument(help="Id of the run, from `daq runs`; or a .h5 file.")]
 
 
@@ -37,6 +38,8 @@ def runs(lab: LabFile = DEFAULT_LAB, as_json: Json = False) -> None:
         print_json(rows)
         return
     ranks = {"file": 2, "protocol": 1}  # the file is <data>/runs/<run>.h5
+    for row in rows:
+        row["file"] = row["file"] and near(Path(row["file"]))
     columns = [Column(name, [row[name] for row in rows], ranks.get(name, 0)) for name in _COLUMNS]
     show(fitted(columns, console().width))
 
@@ -62,7 +65,7 @@ def _moment(utc_s: float) -> str:
 
 
 def export(
-    run: RunId,
+    run: RunId = LAST,
     to: Annotated[str, typer.Option(help="bdf, bdf.parquet, csv or parquet.")] = "bdf",
     out: Annotated[Path, typer.Option(help="Folder for the file.")] = Path(),
     lab: LabFile = DEFAULT_LAB,
@@ -71,13 +74,13 @@ def export(
     """Write a run in a format that other tools read."""
     from daq.recorder.export import export as export_run
 
-    with _origin(run, lab) as origin:
-        path = export_run(origin, run, to, out)
+    with _origin(run, lab) as (origin, name):
+        path = export_run(origin, name, to, out)
     print_json({"file": str(path)}) if as_json else console().print(str(path))
 
 
 def plot(
-    run: RunId,
+    run: RunId = LAST,
     out: Annotated[Path | None, typer.Option(help="The PNG; default: RUN.png here.")] = None,
     lab: LabFile = DEFAULT_LAB,
     as_json: Json = False,
@@ -85,22 +88,30 @@ def plot(
     """Draw voltage, current and temperature over time, and the spectrum if there is one."""
     from daq.recorder.plot import plot as plot_run
 
-    with _origin(run, lab) as origin:
-        path = plot_run(origin, out or Path(f"{Path(run).stem}.png"), run)
+    with _origin(run, lab) as (origin, name):
+        path = plot_run(origin, out or Path(f"{Path(name).stem}.png"), name)
     print_json({"file": str(path)}) if as_json else console().print(str(path))
 
 
 @contextmanager
-def _origin(run: str, lab: str) -> Generator[Path | JournalReader]:
-    """Where a run is read from: its closed file, or the journal while there is none."""
+def _origin(run: str, lab: str) -> Generator[tuple[Path | JournalReader, str]]:
+    """Where a run is read from, and its id: its closed file, or the journal until there is one."""
     from daq.recorder.source import locate
 
     if run.endswith(".h5"):
-        yield Path(run)
+        yield Path(run), run
         return
     folder = data_folder(lab)
     with JournalReader(_need_journal(folder)) as reader:
-        yield locate(run, folder / "runs", reader)
+        name = _newest(reader) if run == LAST else run
+        yield locate(name, folder / "runs", reader), name
+
+
+def _newest(reader: JournalReader) -> str:
+    runs = reader.runs()
+    if not runs:
+        raise InputError("there are no runs yet")
+    return runs[-1].id
 
 
 def _need_journal(folder: Path) -> Path:

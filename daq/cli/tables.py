@@ -87,7 +87,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[Any]], title: s
     """A table whose long cells are wrapped; None is shown as a dash."""
     table = _bare()
     for heading in headings:
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*(Text("-" if cell is None else str(cell)) for cell in row))
     show(Group(Text(title), table) if title else table)

@@ -16,6 +16,8 @@ from daq.cli.tables import Column, fitted
 _STYLES = {"running": "green", "tripped": "bold red", "offline": "red", "paused": "yellow"}
 _STEP_WIDTH = 12
 _BAR_WIDTH = 14
+_ROOMY = 120
+"""From this width on, a step is shown with what ends it."""
 
 
 def live(data: Mapping[str, Any]) -> Live:
@@ -28,10 +30,12 @@ def table(data: Mapping[str, Any]) -> RenderableType:
     factor = data.get("clock_factor") or 1
     title = f"lab {data.get('lab', '')}" + (f" · {factor:g} x real time" if factor != 1 else "")
     stations: Mapping[str, Mapping[str, Any]] = data.get("stations") or {}
-    return Group(Text(title), fitted(_columns(list(stations.values())), console().width))
+    width = console().width
+    columns = _columns(list(stations.values()), brief=width < _ROOMY)
+    return Group(Text(title), fitted(columns, width))
 
 
-def _columns(stations: Sequence[Mapping[str, Any]]) -> list[Column]:
+def _columns(stations: Sequence[Mapping[str, Any]], *, brief: bool) -> list[Column]:
     def each(show: Callable[[Mapping[str, Any]], RenderableType | None]) -> list[Any]:
         return [show(station) for station in stations]
 
@@ -40,7 +44,7 @@ def _columns(stations: Sequence[Mapping[str, Any]]) -> list[Column]:
         Column("mode", each(lambda one: Text(one["mode"], _STYLES.get(one["mode"], "")))),
         Column("cell", each(lambda one: one["cell"]), rank=4),
         Column("cycle", each(_cycle), rank=3),
-        Column("step", each(_step), least=_STEP_WIDTH),
+        Column("step", each(lambda one: _step(one, brief=brief)), least=_STEP_WIDTH),
         Column("V", each(lambda one: _number(one["voltage_V"], 4)), right=True),
         Column("A", each(lambda one: _number(one["current_A"], 3)), right=True),
         Column("degC", each(lambda one: _number(one["temperature_degC"], 1)), rank=1, right=True),
@@ -61,12 +65,13 @@ def _cycle(station: Mapping[str, Any]) -> str | None:
     return f"{station['cycle'] or 0}/{station['cycles']}"
 
 
-def _step(station: Mapping[str, Any]) -> Text:
+def _step(station: Mapping[str, Any], *, brief: bool) -> Text:
     if trip := station["trip"]:
         return Text(f"{trip['check']}: {trip['message']}", style="red")
     if station["why"]:
         return Text(str(station["why"]), style="yellow")
-    return Text(str(station["step_text"] or "-"))
+    text = str(station["step_text"] or "-")
+    return Text(text.partition(" until ")[0] if brief else text)
 
 
 def _net(station: Mapping[str, Any]) -> float | None:

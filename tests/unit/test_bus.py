@@ -1,0 +1,190 @@
+"""The bus thread: its grid, its urgent lane, and what a bug does to it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from daq.bus.bus import Bus
+from daq.bus.heartbeat import FIRST_BUS_SLOT, LOOP_SLOT, Heartbeat
+
+PATIENCE_S = 20.0
+
+
+class Work:
+    """A tick that can be held, counted, or made to fail."""
+
+    def __init__(self) -> None:
+        self.ticks = 0
+        self.beats = 0
+        self.errors: list[Exception] = []
+        self.hold: threading.Event | None = None
+        self.entered = threading.Event()
+        self.fail = False
+
+    def tick(self) -> None:
+        self.ticks += 1
+        self.entered.set()
+        if self.fail:
+            self.fail = False
+            raise RuntimeError("a bug")
+        if self.hold:
+            self.hold.wait(PATIENCE_S)
+
+    def beat(self) -> None:
+        self.beats += 1
+
+
+@contextmanager
+def running(period_s: float = 0.02) -> Iterator[tuple[Bus, Work]]:
+    work = Work()
+    bus = Bus("test", period_s, tick=work.tick, beat=work.beat, crashed=work.errors.append)
+    bus.start()
+    try:
+        yield bus, work
+    finally:
+        if work.hold:
+            work.hold.set()
+        bus.finish()
+        assert bus.join(PATIENCE_S)
+
+
+def until(condition) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def test_ticks_lie_on_a_grid_and_late_ones_are_counted_but_never_caught_up():
+    with running(0.02) as (bus, work):
+        until(lambda: work.ticks >= 3)
+        work.hold = threading.Event()
+        work.entered.clear()
+        until(work.entered.is_set)
+        held = work.ticks
+        time.sleep(0.3)  # fifteen grid points pass
+        hold, work.hold = work.hold, None
+        hold.set()
+        until(lambda: work.ticks >= held + 2)
+        assert bus.statistics.missed >= 10
+        assert work.ticks < held + 10  # had they been queued up, all would have run at once
+
+
+def test_an_urgent_job_does_not_wait_for_the_next_tick():
+    with running(30.0) as (bus, work):
+        until(lambda: work.ticks == 1)
+        done = threading.Event()
+        bus.urge(done.set)
+        assert done.wait(5.0)
+        assert work.ticks == 1
+
+
+def test_urgent_jobs_overtake_ordinary_ones_that_were_there_before():
+    order: list[str] = []
+    with running(0.02) as (bus, work):
+        work.hold = threading.Event()
+        work.entered.clear()
+        until(work.entered.is_set)
+        bus.post(lambda: order.append("ordinary"))
+        bus.urge(lambda: order.append("urgent"))
+        hold, work.hold = work.hold, None
+        hold.set()
+        until(lambda: len(order) == 2)
+    assert order == ["urgent", "ordinary"]
+
+
+def test_a_tick_may_serve_the_urgent_lane_between_two_exchanges():
+    seen: list[str] = []
+    bus: Bus
+
+    def tick() -> None:
+        if not seen:
+            bus.urge(lambda: seen.append("urgent"))
+            bus.run_urgent()
+            seen.append("rest of the tick")
+
+    bus = Bus("t", 30.0, tick=tick, beat=lambda: None, crashed=lambda _: None)
+    bus.start()
+    until(lambda: len(seen) == 2)
+    bus.finish()
+    assert bus.join(PATIENCE_S)
+    assert seen == ["urgent", "rest of the tick"]
+
+
+def test_an_exception_in_a_tick_or_a_job_is_reported_and_the_thread_lives():
+    with running() as (bus, work):
+        work.fail = True
+        until(lambda: len(work.errors) == 1)
+        bus.post(lambda: 1 / 0)
+        until(lambda: len(work.errors) == 2)
+        ticks = work.ticks
+        until(lambda: work.ticks > ticks)
+        assert bus.alive
+    assert isinstance(work.errors[1], ZeroDivisionError)
+
+
+def test_the_result_or_the_exception_of_a_call_reaches_the_caller():
+    with running() as (bus, work):
+        assert bus.call(lambda: bus.here()).result(PATIENCE_S) is True
+        assert not bus.here()
+        with pytest.raises(ZeroDivisionError):
+            bus.call(lambda: 1 / 0, urgent=True).result(PATIENCE_S)
+    assert work.errors == []
+
+
+def test_a_call_whose_caller_gave_up_never_runs():
+    ran: list[int] = []
+    with running() as (bus, work):
+        work.hold = threading.Event()
+        work.entered.clear()
+        until(work.entered.is_set)
+        future = bus.call(lambda: ran.append(1))
+        assert future.cancel()
+        hold, work.hold = work.hold, None
+        hold.set()
+        bus.call(lambda: None).result(PATIENCE_S)
+    assert ran == []
+
+
+def test_a_bus_with_a_slow_grid_beats_while_it_waits():
+    with running(60.0) as (_, work):
+        until(lambda: work.ticks == 1)
+        beats = work.beats
+        until(lambda: work.beats > beats)
+        assert work.ticks == 1
+
+
+def test_what_is_urgent_is_still_done_when_a_bus_ends():
+    done: list[int] = []
+    with running(60.0) as (bus, work):
+        work.hold = threading.Event()
+        until(work.entered.is_set)
+        bus.urge(lambda: done.append(1))
+        bus.finish()
+        work.hold.set()
+    assert done == [1]
+
+
+# The heartbeat.
+
+
+def test_a_beat_is_young_and_a_slot_that_was_never_used_or_has_retired_is_not(tmp_path):
+    heartbeat = Heartbeat(tmp_path / "heartbeat")
+    assert heartbeat.age_s(LOOP_SLOT) == float("inf")
+    heartbeat.beat(LOOP_SLOT)
+    assert heartbeat.age_s(LOOP_SLOT) < 5.0
+    heartbeat.retire(LOOP_SLOT)
+    assert heartbeat.age_s(LOOP_SLOT) == float("inf")
+
+
+def test_a_new_heartbeat_forgets_and_leaves_an_old_reader_its_own(tmp_path):
+    old = Heartbeat(tmp_path / "heartbeat")
+    old.beat(FIRST_BUS_SLOT)
+    new = Heartbeat(tmp_path / "heartbeat")
+    assert new.age_s(FIRST_BUS_SLOT) == float("inf")
+    assert old.age_s(FIRST_BUS_SLOT) < 5.0

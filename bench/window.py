@@ -69,7 +69,8 @@ def watch(daemon: Daemon, work: Callable[[], None]) -> Window:
     used = {name: now - spent[name] for name, now in cpu_s(pids).items()}
     own = time.process_time() - own
     seconds, after_machine = time.monotonic() - began, MachineUse.now()
-    used["others"] = after_machine.busy_s - machine.busy_s - sum(used.values()) - own
+    # The two sides are counted differently by the kernel: on a quiet machine this may fall below 0.
+    used["others"] = max(0.0, after_machine.busy_s - machine.busy_s - sum(used.values()) - own)
     after = daemon.call("timing")
     late: list[float] = []
     for name, bus in after.items():

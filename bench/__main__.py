@@ -1,0 +1,62 @@
+"""`python -m bench`: all benches, a table, and results/<date>.json. See README.md."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench import engine, everything, path, scaling
+from bench.table import lines
+from bench.window import Figures
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--only", default="a,b,c,d", help="which of a,b,c,d")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each window of (a)")
+    parser.add_argument("--quick", action="store_true", help="a tenth of everything: a look only")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON files")
+    options = parser.parse_args()
+    scale = 0.1 if options.quick else 1.0
+    parts: dict[str, Callable[[], Figures]] = {
+        "a": lambda: everything.run(scale * options.seconds),
+        "b": lambda: path.run(max(3, int(20 * scale)), 1.0),
+        "c": lambda: scaling.run(scale * 30.0),
+        "d": lambda: dict(engine.run()),
+    }
+    report: Figures = {"machine": _machine(), "load_before": os.getloadavg()[0]}
+    for part in options.only.split(","):
+        print(f"({part}) ...", flush=True)
+        report[part] = parts[part]()
+    report["load_after"] = os.getloadavg()[0]
+    for line in lines(report):
+        print(line)
+    print(f"\nwritten to {_write(report, options.results)}")
+
+
+def _machine() -> Figures:
+    return {
+        "utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "system": platform.system(),
+    }
+
+
+def _write(report: Figures, folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    file = folder / f"{datetime.now(UTC):%Y-%m-%d}.json"
+    file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return file
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""The figures as lines of a table, each with its target where it has one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from bench.window import Figures
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line: what, how much, and whether it is good enough (None: there is no target)."""
+
+    part: str
+    what: str
+    value: str
+    target: str = ""
+    good: bool | None = None
+
+    def __str__(self) -> str:
+        verdict = {None: "", True: "ok", False: "MISSED"}[self.good]
+        return f"{self.part:3} {self.what:44} {self.value:>34}  {self.target:12} {verdict}".rstrip()
+
+
+def lines(report: Figures) -> Iterator[Line]:
+    """All lines of a report; of what was measured."""
+    makers: dict[str, Callable[[Figures], Iterator[Line]]] = {
+        "a": _everything,
+        "b": _path,
+        "c": _scaling,
+        "d": _engine,
+    }
+    for part, make in makers.items():
+        if part in report:
+            yield from make(report[part])
+
+
+def _everything(found: Figures) -> Iterator[Line]:
+    trips = found["with_trips"]
+    yield from _window("a", found)
+    yield Line("a", "trips provoked while all of it goes on", f"{trips['trips']}")
+    off = trips["sample_to_off_ms"]
+    good = off.get("p99.9", float("inf")) <= 20.0 and not trips["failed"]
+    yield Line("a", "sample to OFF on the wire, ms", _spread(off), "p99.9 <= 20", good)
+    if trips["failed"]:
+        yield Line("a", "trips that went wrong", f"{len(trips['failed'])}", "0", False)
+    yield from _window("a*", trips)
+    rows = found["rows"]
+    whole = rows["hdf5"] == rows["journal"] <= rows["mqtt"]
+    text = f"{rows['journal']} / {rows['hdf5']} / {rows['mqtt']}"
+    yield Line("a", "rows in journal / HDF5 / by MQTT", text, "none lost", whole)
+    memory = trips["peak_memory_mb"]
+    for name, peak_mb in memory.items():
+        yield Line("a", f"peak memory of {name}, MB", f"{peak_mb:.0f}")
+
+
+def _window(part: str, found: Figures) -> Iterator[Line]:
+    missed, jitter = found["missed_ticks_percent"], found["jitter_ms"]
+    count = f"{found['missed_ticks']} of {found['samples']} = {missed:.3f} %"
+    yield Line(part, "missed ticks", count, "< 0.1 %", missed < 0.1)
+    yield Line(part, "schedule jitter, ms", _spread(jitter), "p99 <= 10", jitter["p99"] <= 10.0)
+    for name, cost_s in found["cpu_s_per_1000_samples"].items():
+        yield Line(part, f"CPU s per 1,000 samples, {name}", f"{cost_s:.3f}")
+    for name, cost_s in found["cpu_s_per_1000_samples_beside"].items():
+        yield Line(part, f"beside that, {name}", f"{cost_s:.3f}")
+
+
+def _path(found: Figures) -> Iterator[Line]:
+    ratio = found["ratio"]
+    text = f"{ratio:.2f} (lowest turn {found['ratio_lowest']:.2f})"
+    yield Line("b", "one channel, ratio to a plain loop", text, ">= 0.5", ratio >= 0.5)
+    rates = f"{found['samples_per_s']:.0f} / {found['plain_loop_samples_per_s']:.0f}"
+    yield Line("b", "samples a second, ours / plain", rates)
+    costs = f"{found['cpu_us_per_sample']:.0f} / {found['plain_loop_cpu_us_per_sample']:.0f}"
+    yield Line("b", "CPU us per sample, ours / plain", costs)
+
+
+def _scaling(found: Figures) -> Iterator[Line]:
+    costs = list(found["control_us_per_sample"].items())
+    falling = costs[-1][1] <= costs[0][1]
+    for channels, cost_us in costs:
+        last = channels == costs[-1][0]
+        what = f"CPU us of control per sample, {channels} channels"
+        yield Line("c", what, f"{cost_us:.0f}", *(("flat, falling", falling) if last else ()))
+
+
+def _engine(found: Figures) -> Iterator[Line]:
+    rate = found["engine_samples_per_s"]
+    yield Line("d", "engine alone, samples a second", f"{rate:,.0f}", ">= 200,000", rate >= 2e5)
+
+
+def _spread(values: dict[str, float]) -> str:
+    return "  ".join(f"{name} {value:.2f}" for name, value in values.items())

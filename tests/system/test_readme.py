@@ -188,9 +188,3 @@ def test_the_ways_to_install_name_files_and_programs_that_exist() -> None:
     for target in ("demo", "test"):
         assert re.search(rf"^{target}:", makefile, re.M)
     assert (ROOT / "constraints.txt").is_file()
-
-
-def test_every_link_of_the_page_leads_somewhere() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert (ROOT / target).exists(), target

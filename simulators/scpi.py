@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import product
 
 _NODE = re.compile(r"(\[)?:?([A-Z*]+)([a-z]*)(\d*)\]?")
@@ -47,12 +48,17 @@ def spellings(pattern: str) -> Iterator[str]:
         yield ":".join(n for n in nodes if n)
 
 
-def units(message: str) -> Iterator[tuple[str, str]]:
+@lru_cache(maxsize=1024)  # a client asks the same thing all day
+def units(message: str) -> tuple[tuple[str, str], ...]:
     """Split a program message into (header, argument), headers in upper case and from the root.
 
     A header without a leading colon continues in the branch of the one before, so
     `VOLT:PROT 4.4;LOW 2` is `VOLT:PROT` and `VOLT:LOW`; a common command leaves the branch alone.
     """
+    return tuple(_units(message))
+
+
+def _units(message: str) -> Iterator[tuple[str, str]]:
     branch = ""
     for unit in _split(message):
         header, _, argument = unit.partition(" ")

@@ -24,7 +24,7 @@ sample must not end a week-long test, a real excursion must not wait.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import inf, isfinite
 from typing import Protocol
 
@@ -69,10 +69,10 @@ class SpanRule:
     def judge(self, value: float) -> Trip | None:
         """Judge one value; an invalid one neither trips nor resets the count."""
         low, high = self.span
+        if not valid(value):
+            return None
         if low <= value <= high:
             self._count = 0
-            return None
-        if not valid(value):
             return None
         self._count += 1
         over = value > high
@@ -126,8 +126,9 @@ class Temperature(SpanRule):
 class Output:
     """What flows must be what was commanded: I1, C2, and the instrument's own protection, K2.
 
-    An output and a setpoint take a moment to settle, so nothing is judged in the first second
-    after a command, and then two samples must agree.
+    An output takes a moment to settle, so nothing is judged in the first second after it was
+    switched; a new setpoint only gives the current a second to leave the old one, because at
+    constant power there is a new one with every sample. Two samples must agree.
     """
 
     def __init__(self, range_A: float) -> None:
@@ -135,6 +136,8 @@ class Output:
         self._since_s = -inf
         self._error_A = OFF_CURRENT_FRACTION * range_A
         self._allowed: Span = (0.0, 0.0)
+        self._leaving: Span = (0.0, 0.0)
+        self._left_at_s = -inf
         self._count = 0
 
     def set_range(self, range_A: float) -> None:
@@ -145,33 +148,41 @@ class Output:
     def command(self, setpoint: Setpoint | None, stamp_s: float) -> None:
         """Note what was last written to the instrument: a setpoint and ON, or None for OFF."""
         allowed = (0.0, 0.0) if setpoint is None else (-setpoint.discharge_A, setpoint.charge_A)
-        if (setpoint is not None, allowed) == (self.commanded_on, self._allowed):
-            return
-        self.commanded_on, self._allowed = setpoint is not None, allowed
-        self._since_s, self._count = stamp_s, 0
+        if self.commanded_on != (setpoint is not None):
+            self.commanded_on = not self.commanded_on
+            self._since_s, self._left_at_s, self._count = stamp_s, -inf, 0
+        elif allowed != self._allowed:
+            self._leaving, self._left_at_s = self._may_flow(stamp_s), stamp_s + SETTLE_S
+        self._allowed = allowed
 
     def check(self, sample: Sample) -> Trip | None:
         """Judge one sample of the cycler."""
         if sample.stamp_s - self._since_s < SETTLE_S:
             return None
-        trip = self._judge(sample.reading)
+        trip = self._judge(sample.reading, self._may_flow(sample.stamp_s))
         self._count = self._count + 1 if trip else 0
         return trip if self._count >= 2 else None
 
-    def _judge(self, reading: Reading) -> Trip | None:
+    def _may_flow(self, stamp_s: float) -> Span:
+        low, high = self._allowed
+        if stamp_s >= self._left_at_s:
+            return low, high
+        return min(low, self._leaving[0]), max(high, self._leaving[1])
+
+    def _judge(self, reading: Reading, may_flow: Span) -> Trip | None:
         if reading.fault and self.commanded_on:
             return Trip("K2", f"the instrument's own protection has latched: {reading.fault}")
         if reading.output_on is not None and reading.output_on != self.commanded_on:
             seen, wanted = ("ON", "OFF") if reading.output_on else ("OFF", "ON")
             return Trip("C2", f"the output is {seen} although it was commanded {wanted}")
-        return self._judge_current(reading.current_A)
+        return self._judge_current(reading.current_A, may_flow)
 
-    def _judge_current(self, current_A: float) -> Trip | None:
-        low, high = (bound * SETPOINT_FRACTION for bound in self._allowed)
+    def _judge_current(self, current_A: float, may_flow: Span) -> Trip | None:
+        low, high = (bound * SETPOINT_FRACTION for bound in may_flow)
         if not valid(current_A) or low - self._error_A <= current_A <= high + self._error_A:
             return None
         state = "ON" if self.commanded_on else "OFF"
-        return Trip("I1", f"{current_A:.6g} A flow; commanded {state}, {self._allowed} A allowed")
+        return Trip("I1", f"{current_A:.6g} A flow; commanded {state}, {may_flow} A allowed")
 
 
 class StepTime:
@@ -222,6 +233,15 @@ class Charge:
     def reset(self) -> None:
         """A new run begins."""
         self._net_Ah = self._lowest_Ah = 0.0
+        self._last = None
+
+    def snapshot(self) -> dict[str, float]:
+        """For the checkpoint of a run: a restart must not grant it the same charge again."""
+        return {"net_Ah": self._net_Ah, "lowest_Ah": self._lowest_Ah}
+
+    def restore(self, snapshot: Mapping[str, float]) -> None:
+        """Go on with a run from its checkpoint; nothing flowed in between."""
+        self._net_Ah, self._lowest_Ah = snapshot["net_Ah"], snapshot["lowest_Ah"]
         self._last = None
 
     def check(self, sample: Sample) -> Trip | None:

@@ -8,6 +8,7 @@ once, and take turns, so that both see the same machine.
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import threading
 import time
@@ -31,6 +32,7 @@ from daq.control.client import new_command
 from daq.control.instrument import Instrument
 from daq.control.start import Starter
 from daq.control.station import Station
+from daq.control.supervisor import SWITCH_INTERVAL_S
 from daq.errors import DaqError, InstrumentError
 from daq.journal import Journal
 from simulators.client import running_bench
@@ -125,6 +127,7 @@ def _path(lab_file: Path) -> Iterator[_Path]:
     (station,) = parts.stations.values()
     (instrument,) = parts.instruments.values()
     home = station.home
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     home.start()
     try:
         _wait(lambda: instrument.online)

@@ -43,7 +43,8 @@ Broker = Annotated[
 Mass = Annotated[float, Quantity((units.MASS,), above=0.0)]
 Length = Annotated[float, Quantity((units.LENGTH,), above=0.0)]
 CoatWeight = Annotated[float, Quantity((units.AREAL_MASS,), above=0.0)]
-Timeout = Annotated[float, Quantity((units.TIME,), above=0.0, most=10.0)]
+Timeout = Annotated[float, Quantity((units.TIME,), above=0.0, most=1.0)]
+"""A thread that waits longer for one reply looks hung to the sentinel."""
 
 
 def _calendar_date(value: object) -> date:
@@ -125,7 +126,7 @@ class InstrumentModel(FileModel):
     unit: int | None = Field(default=None, ge=0, le=255)
     """Modbus unit id; default: the driver's."""
     timeout: Timeout | None = None
-    """Longest wait for a reply; default: the driver's."""
+    """Longest wait for a reply, at most 1 s; default: the driver's."""
     period: Duration = 1.0
     """How often it is read (real time); equal for all instruments of one bus."""
     baud: int | None = Field(default=None, ge=300, le=4_000_000)

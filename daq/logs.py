@@ -20,13 +20,20 @@ _MAX_BYTES = 20_000_000
 _BACKUPS = 5
 
 
-def setup(process: str, folder: Path | None = None, *, level: int = logging.INFO) -> None:
+def setup(
+    process: str,
+    folder: Path | None = None,
+    *,
+    level: int = logging.INFO,
+    as_json: bool = False,
+) -> None:
     """Send this process's log to stderr and, when a folder is given, to `<process>.jsonl` there.
 
     Args:
         process: "control", "recorder", "gateway", "sentinel" or "cli"; stands in every line.
         folder: made when it does not exist.
         level: lowest level that is kept.
+        as_json: JSON lines on stderr, too.
     """
 
     def named(_: Any, __: str, event: Any) -> Any:
@@ -46,7 +53,7 @@ def setup(process: str, folder: Path | None = None, *, level: int = logging.INFO
         cache_logger_on_first_use=True,
     )
     root = logging.getLogger()
-    root.handlers = [_queued(_handlers(process, folder, shared))]
+    root.handlers = [_queued(_handlers(process, folder, shared, as_json))]
     root.setLevel(level)
     for noisy in ("pymodbus", "pyvisa", "amqtt", "transitions", "matplotlib", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
@@ -57,19 +64,21 @@ def get_logger(**bound: Any) -> Any:
     return structlog.get_logger(**bound)
 
 
-def _handlers(process: str, folder: Path | None, shared: list[Any]) -> list[logging.Handler]:
-    human = logging.StreamHandler(sys.stderr)
-    human.setFormatter(
-        _formatter(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()), shared)
-    )
+def _handlers(
+    process: str, folder: Path | None, shared: list[Any], as_json: bool
+) -> list[logging.Handler]:
+    machine = structlog.processors.JSONRenderer(default=str)
+    human = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setFormatter(_formatter(machine if as_json else human, shared))
     if folder is None:
-        return [human]
+        return [terminal]
     folder.mkdir(parents=True, exist_ok=True)
     lines = logging.handlers.RotatingFileHandler(
         folder / f"{process}.jsonl", maxBytes=_MAX_BYTES, backupCount=_BACKUPS, delay=True
     )
-    lines.setFormatter(_formatter(structlog.processors.JSONRenderer(default=str), shared))
-    return [human, lines]
+    lines.setFormatter(_formatter(machine, shared))
+    return [terminal, lines]
 
 
 def _formatter(renderer: Any, shared: list[Any]) -> logging.Formatter:

@@ -1,4 +1,6 @@
-"""Heartbeats in shared memory: every bus thread beats once a full pass; the sentinel watches.
+"""Heartbeats in shared memory: every bus thread beats after each exchange and each full pass.
+
+The sentinel watches.
 
 The file is a row of little-endian doubles, each a `monotonic()` stamp, then the names:
 

@@ -7,7 +7,7 @@ would otherwise answer the next question.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -67,9 +67,15 @@ class Endpoint:
 
 
 class Line(Protocol):
-    """What every transport has."""
+    """What every transport has.
+
+    Attributes:
+        exchanged: called at the end of every exchange, good or bad, of every pause and of every
+            opening: the sign that the thread is not stuck in one.
+    """
 
     settings: LineSettings
+    exchanged: Callable[[], None]
 
     def open(self) -> None:
         """Open the line. Opening says nothing about who is there: identify afterwards.

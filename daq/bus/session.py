@@ -71,12 +71,14 @@ class SessionLine:
 
     def __init__(self, session: Session, settings: LineSettings) -> None:
         self.settings = settings
+        self.exchanged: Callable[[], None] = _nothing
         self._session = session
         self._wire = session.wire
 
     def open(self) -> None:
         """See `daq.bus.line.Line`."""
         self._session.join(self)
+        self.exchanged()
 
     def close(self) -> None:
         """See `daq.bus.line.Line`."""
@@ -96,6 +98,7 @@ class SessionLine:
         session = self._session
         if self.settings.gap_s:
             session.keep_gap(self.settings.gap_s)
+            self.exchanged()
         deadline = monotonic() + self.settings.timeout_s
         if session.per_exchange:
             session.wire.open(remaining(deadline))
@@ -112,11 +115,17 @@ class SessionLine:
         self._session.busy_until = monotonic()
         if self._session.per_exchange:
             self._wire.close()
+        self.exchanged()
 
     def _fail(self) -> None:
         """End an exchange that leaves the wire in doubt."""
         self._session.busy_until = monotonic()
         self._session.drop()
+        self.exchanged()
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 _sessions: WeakValueDictionary[str, Session] = WeakValueDictionary()

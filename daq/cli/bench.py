@@ -24,13 +24,16 @@ def add_to(app: typer.Typer) -> None:
     app.command()(off)
 
 
-def serve(lab: Annotated[Path, typer.Argument(help="The lab file.")]) -> None:
+def serve(
+    lab: Annotated[Path, typer.Argument(help="The lab file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="The log as lines of JSON.")] = False,
+) -> None:
     """Run the daemon for a lab, until Ctrl-C or SIGTERM."""
     from daq.config import load_lab
     from daq.control.supervisor import serve as serve_lab
 
     loaded = load_lab(lab)
-    logs.setup("control", loaded.data / "logs")
+    logs.setup("control", loaded.data / "logs", as_json=as_json)
     raise typer.Exit(serve_lab(loaded))
 
 
@@ -39,6 +42,7 @@ def simulate(
     ledger: Annotated[
         Path | None, typer.Option(help="Write what really flowed to this file at the end.")
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Changes nothing: it is JSON.")] = False,
 ) -> None:
     """Start simulated instruments and print their addresses, until Ctrl-C."""
     if find_spec(SIMULATORS) is None:

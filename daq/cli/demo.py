@@ -15,14 +15,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from daq.cli import watch
-from daq.cli.output import console
+from daq.cli.output import Json, console, near, print_json
 from daq.cli.tables import print_table
 from daq.config import Lab, load_lab
 from daq.control.client import ControlClient
@@ -46,6 +47,7 @@ def add_to(app: typer.Typer) -> None:
 def demo(
     lab: Annotated[Path, typer.Option(help="The lab file.")] = Path("config/demo.yaml"),
     bench: Annotated[Path, typer.Option(help="The bench file.")] = Path("config/demo-bench.yaml"),
+    as_json: Json = False,
 ) -> None:
     """Form four simulated cells in accelerated time, and show what came out."""
     if not lab.is_file() or not bench.is_file():
@@ -58,12 +60,16 @@ def demo(
         with _Processes(loaded.data) as processes:
             processes.start_bench(bench)
             processes.start_daemon(lab)
-            _Demo(loaded, ControlClient(loaded.data), processes).run()
+            files = _Demo(loaded, ControlClient(loaded.data), processes, as_json).run()
+            document = _result(files) if as_json else _show(files)
         word = "done"
     finally:
         _check_ledger(loaded.data / "ledger.json")
         took_s = time.monotonic() - began
-        console().print(f"{word} after {took_s:.0f} s; every output is OFF, as the cells know")
+        if not as_json:
+            console().print(f"{word} after {took_s:.0f} s; every output is OFF, as the cells know")
+    if document:
+        print_json({**document, "took_s": took_s})
 
 
 def _clean(data: Path) -> None:
@@ -152,19 +158,17 @@ class _Demo:
     lab: Lab
     client: ControlClient
     processes: _Processes
+    quiet: bool
 
-    def run(self) -> None:
+    def run(self) -> Mapping[str, Path]:
+        """Form every cell; station -> file of its run."""
         stations = self._online()
-        console().print(f"{len(stations)} stations are online; the broker: {self._broker()}")
+        broker = self._broker()
+        if not self.quiet:
+            console().print(f"{len(stations)} stations are online; the broker: {broker}")
         runs = {name: self._start(name, cell) for name, cell in self._cells().items()}
         self._follow()
-        from daq.recorder.plot import plot  # HDF5 stays out of every process that need not have it
-
-        files = [self._closed(run) for run in runs.values()]
-        _show_cycles(dict(zip(runs, files, strict=True)))
-        for path in files:
-            console().print(f"[green]{path}[/]")
-            console().print(f"[green]{plot(path, path.with_suffix('.png'))}[/]")
+        return {name: self._closed(run) for name, run in runs.items()}
 
     def _cells(self) -> Mapping[str, str]:
         return dict(zip(self.lab.stations, self.lab.cells, strict=True))
@@ -198,14 +202,15 @@ class _Demo:
         deadline = time.monotonic() + LONGEST_S
         data = self._status()
         shown: dict[str, Mapping[str, Any]] = {}
-        with watch.live(data) as display:
+        with nullcontext() if self.quiet else watch.live(data) as display:
             while any(station["run"] for station in data["stations"].values()):
                 self.processes.check()
                 time.sleep(REFRESH_S)
                 data = self._status()
                 _raise_if_stuck(data["stations"], deadline)
                 _remember(shown, data["stations"])
-                display.update(watch.table({**data, "stations": shown}))
+                if display:
+                    display.update(watch.table({**data, "stations": shown}))
 
     def _closed(self, run: str) -> Path:
         path = self.lab.data / "runs" / f"{run}.h5"
@@ -261,6 +266,32 @@ def _wait(
     return found
 
 
+def _result(files: Mapping[str, Path]) -> dict[str, Any]:
+    from daq.recorder.cycles import cycle_table
+
+    return {
+        station: {
+            "file": path,
+            "picture": _picture(path),
+            "cycles": [asdict(cycle) for cycle in cycle_table(path)],
+        }
+        for station, path in files.items()
+    }
+
+
+def _show(files: Mapping[str, Path]) -> None:
+    _show_cycles(files)
+    for path in files.values():
+        console().print(f"[green]{near(path)}[/]")
+        console().print(f"[green]{near(_picture(path))}[/]")
+
+
+def _picture(path: Path) -> Path:
+    from daq.recorder.plot import plot  # HDF5 stays out of every process that need not have it
+
+    return plot(path, path.with_suffix(".png"))
+
+
 def _show_cycles(files: Mapping[str, Path]) -> None:
     from daq.recorder.cycles import cycle_table
 
@@ -278,6 +309,6 @@ def _show_cycles(files: Mapping[str, Path]) -> None:
                     f"{row.end_of_discharge_V:.3f}",
                 )
             )
-    headings = ("station", "cycle", "charge / Ah", "discharge / Ah", "coulombic efficiency",
-                "end of charge / V", "end of discharge / V")  # fmt: skip
+    headings = ("station", "cycle", "charge / Ah", "discharge / Ah", "efficiency",
+                "full / V", "empty / V")  # fmt: skip
     print_table(headings, rows, "cycles")

@@ -115,7 +115,8 @@ class Supervisor:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         gc.collect()
         gc.freeze()  # what lives now lives for months: no need to look at it again
-        for bus in self._bench.buses.values():
+        for name, bus in self._bench.buses.items():
+            self._heartbeat.beat(self._bench.slots[name])  # a hang in the first pass counts too
             bus.start()
         for child in self._children:
             child.tend()

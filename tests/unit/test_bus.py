@@ -188,3 +188,24 @@ def test_a_new_heartbeat_forgets_and_leaves_an_old_reader_its_own(tmp_path):
     new = Heartbeat(tmp_path / "heartbeat")
     assert new.age_s(FIRST_BUS_SLOT) == float("inf")
     assert old.age_s(FIRST_BUS_SLOT) < 5.0
+
+
+def test_every_exchange_of_a_line_good_or_bad_is_a_sign_of_life():
+    import socket
+
+    from daq.bus.line import LineSettings
+    from daq.bus.resource import make_line, parse_resource
+    from daq.errors import NoReply
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        resource = parse_resource(f"TCPIP::127.0.0.1::{port}::SOCKET")
+        line = make_line(resource, LineSettings(timeout_s=0.05))
+        signs: list[int] = []
+        line.exchanged = lambda: signs.append(1)
+        line.open()
+        assert len(signs) == 1
+        with pytest.raises(NoReply):
+            line.ask("*IDN?")
+        assert len(signs) == 2
+        line.close()

@@ -206,7 +206,7 @@ MISTAKES = [
     ('10001"}', '10001", options: {§sped: 1}}', "unknown key 'sped'", "did you mean 'speed'?"),
     ('10001"}', '10001", options: {speed: §12}}', "speed: 12 should be less than", ""),
     ('10001"}', '10001", unit: §1000}', "unit: 1000 should be less than", ""),
-    ('10001"}', '10001", timeout: §30 s}', "30 s is out of range", "at most 10 s"),
+    ('10001"}', '10001", timeout: §30 s}', "30 s is out of range", "at most 1 s"),
     ('10001"}', '10001", calibrated: §11.2.2025}', "'11.2.2025' is not a date", "2025-03-31"),
     (
         '10001"}',

@@ -61,15 +61,16 @@ def demo(
             processes.start_bench(bench)
             processes.start_daemon(lab)
             files = _Demo(loaded, ControlClient(loaded.data), processes, as_json).run()
-            document = _result(files) if as_json else _show(files)
+            if not as_json:
+                _show(files)
         word = "done"
     finally:
         _check_ledger(loaded.data / "ledger.json")
         took_s = time.monotonic() - began
         if not as_json:
             console().print(f"{word} after {took_s:.0f} s; every output is OFF, as the cells know")
-    if document:
-        print_json({**document, "took_s": took_s})
+    if as_json:
+        print_json({"stations": _result(files), "took_s": took_s})
 
 
 def _clean(data: Path) -> None:

@@ -82,7 +82,7 @@ def _mistake(path: Path, lab: Lab | None, station: str, cell: str) -> InputError
         elif not document.data.keys().isdisjoint(("lab", "stations")):
             load_lab(path)
         else:
-            raise InputError(f"{path} is no lab file and no protocol", remedy=_KINDS)
+            raise InputError(f"{path} is neither a lab file nor a protocol", remedy=_KINDS)
     except InputError as error:
         return error
     return None

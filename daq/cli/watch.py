@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -20,9 +21,13 @@ _ROOMY = 120
 """From this width on, a step is shown with what ends it."""
 
 
-def live(data: Mapping[str, Any]) -> Live:
+@contextmanager
+def live(data: Mapping[str, Any]) -> Generator[Live]:
     """A display that replaces itself; give it new tables with `update`."""
-    return Live(table(data), console=console(), refresh_per_second=4)
+    with Live(table(data), console=console(), refresh_per_second=4) as display:
+        yield display
+    if not display.console.is_terminal:  # there, it leaves its last line open
+        print()
 
 
 def table(data: Mapping[str, Any]) -> RenderableType:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from daq.bus.line import Line
 from daq.clock import monotonic
-from daq.driver import AnyDriver, Potentiostat, Range
+from daq.driver import AnyDriver, Range
 from daq.errors import BadReply, InstrumentError, LinkDown, NoReply, WrongIdentity
 from daq.model import Identity, Reading
 
@@ -79,6 +79,7 @@ class Instrument:
         self._listener = listener
         self._expected = expected
         self._faulty_since: float | None = None
+        self._failed_at = -inf
         self._retry_at = -inf
         self._pause_s = FIRST_PAUSE_S
 
@@ -89,8 +90,11 @@ class Instrument:
         return self.online
 
     def reopen_now(self) -> bool:
-        """Open the link whatever the pause says: an OFF waits for it."""
-        self._retry_at = -inf
+        """Open the link although its pause is not over: an OFF waits for it.
+
+        An opening may take a second, during which nothing else on this bus is guarded.
+        """
+        self._retry_at = min(self._retry_at, self._failed_at + URGENT_PAUSE_S)
         return self.ready()
 
     def read(self) -> Mapping[int, Reading]:
@@ -100,6 +104,9 @@ class Instrument:
         except InstrumentError as error:
             self.failed(error)
             return {}
+        except Exception:
+            self.drop()  # a bug of the driver: nobody knows what the line still carries
+            raise
         self._good()
         return readings
 
@@ -107,6 +114,9 @@ class Instrument:
         """Note an error; drop the link when it can no longer be trusted."""
         if isinstance(error, (*LINK_ERRORS, WrongIdentity)):
             self.drop()
+        self._note(error)
+
+    def _note(self, error: InstrumentError) -> None:
         if self._faulty_since is None:
             self._faulty_since = monotonic()
             self._listener.fault_began(self, error)
@@ -130,14 +140,14 @@ class Instrument:
             self._identify()
             self.driver.setup()
             self.ranges = {number: self.driver.range(number) for number in self.driver.channels}
+            self.online = True
+            self.connections += 1
         except InstrumentError as error:
-            self.failed(error)
-            if self.online or not isinstance(error, (*LINK_ERRORS, WrongIdentity)):
+            self._note(error)
+        finally:
+            if not self.online:
+                self._failed_at = monotonic()
                 self.drop()
-            return
-        self.online = True
-        self.connections += 1
-        self._good()
 
     def _identify(self) -> None:
         identity = self.driver.identify()
@@ -155,6 +165,7 @@ class Instrument:
         self._retry_at = -inf
 
     def _good(self) -> None:
+        # Only a reading is good: a box that identifies and does not read stays one fault.
         if self._faulty_since is None:
             return
         lasted, self._faulty_since = monotonic() - self._faulty_since, None
@@ -186,8 +197,3 @@ class Instrument:
             "exchanges": exchanges,
             "command": [],
         }
-
-    @property
-    def sweeps(self) -> bool:
-        """Whether this instrument measures spectra."""
-        return isinstance(self.driver, Potentiostat)

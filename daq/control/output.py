@@ -13,7 +13,7 @@ from daq.clock import monotonic
 from daq.control.guard import FAR_FRACTION, SETPOINT_FRACTION, Output
 from daq.control.instrument import Instrument
 from daq.driver import Cycler
-from daq.errors import InstrumentError, LinkDown, NotEnergised
+from daq.errors import BadReply, InstrumentError, LinkDown, NotEnergised
 from daq.model import Limits, Protection, Setpoint
 
 OFF_ATTEMPTS = 2
@@ -89,10 +89,6 @@ class CyclerOutput:
         """Try again an OFF that is owed; whether none is owed any more."""
         return not self.owed or self._try_off()
 
-    def reverify(self) -> None:
-        """After the link came back: the limits may have been lost with the instrument's power."""
-        self._protection = None
-
     def _try_off(self) -> bool:
         if not self.instrument.online and not self.instrument.reopen_now():
             return False
@@ -100,6 +96,9 @@ class CyclerOutput:
             self.driver.off(self.channel)
         except InstrumentError as error:
             self.instrument.failed(error)
+            return False
+        except Exception as error:  # noqa: BLE001 - a bug must not end the insisting on OFF
+            self.instrument.failed(BadReply(f"{type(error).__name__}: {error}"))
             return False
         self.on = self.owed = self.instrument.in_a_hurry = False
         return True
@@ -120,5 +119,5 @@ class CyclerOutput:
             self._protection = protection
 
     def _ask_leave(self) -> None:
-        if why := self._may_energise():
+        if why := "an OFF is not verified yet" if self.owed else self._may_energise():
             raise NotEnergised(f"not energised: {why}")

@@ -70,7 +70,7 @@ ERRORS_AT_MOST = 40
 STEPS = 2**14
 """Settings are quantised: a read-back may differ by the full scale divided by this."""
 
-ON_POLLS, ON_POLL_S = 20, 0.01
+ON_POLLS, ON_POLL_S = 40, 0.005
 """The output takes some tens of milliseconds to close."""
 
 _STATUS = "STAT:QUES:COND?;:STAT:QUES2:COND?;:STAT:OPER:COND?"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 _TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
@@ -72,16 +71,8 @@ def _name(pid: int) -> str:
     return "broker" if "mosquitto" in words[0] else Path(words[0]).name
 
 
-@dataclass(frozen=True, slots=True)
-class MachineUse:
-    """What the whole machine has done so far, and how many processes want to run."""
-
-    busy_s: float
-    load: float
-
-    @classmethod
-    def now(cls) -> MachineUse:
-        """As of this moment."""
-        words = (_PROC / "stat").read_text().splitlines()[0].split()
-        user, nice, system, _, _, irq, softirq = (int(word) for word in words[1:8])
-        return cls((user + nice + system + irq + softirq) * _TICK_S, os.getloadavg()[0])
+def machine_busy_s() -> float:
+    """CPU time that the whole machine has used so far, in seconds."""
+    words = (_PROC / "stat").read_text().splitlines()[0].split()
+    user, nice, system, _, _, irq, softirq = (int(word) for word in words[1:8])
+    return (user + nice + system + irq + softirq) * _TICK_S

@@ -60,6 +60,7 @@ def _window(part: str, found: Figures) -> Iterator[Line]:
     count = f"{found['missed_ticks']} of {found['samples']} = {missed:.3f} %"
     yield Line(part, "missed ticks", count, "< 0.1 %", missed < 0.1)
     yield Line(part, "schedule jitter, ms", _spread(jitter), "p99 <= 10", jitter["p99"] <= 10.0)
+    yield Line(part, "jitter of an idle process beside it, ms", _spread(found["machine_jitter_ms"]))
     for name, cost_s in found["cpu_s_per_1000_samples"].items():
         yield Line(part, f"CPU s per 1,000 samples, {name}", f"{cost_s:.3f}")
     for name, cost_s in found["cpu_s_per_1000_samples_beside"].items():
@@ -79,10 +80,8 @@ def _path(found: Figures) -> Iterator[Line]:
 def _scaling(found: Figures) -> Iterator[Line]:
     costs = list(found["control_us_per_sample"].items())
     falling = costs[-1][1] <= costs[0][1]
-    for channels, cost_us in costs:
-        last = channels == costs[-1][0]
-        what = f"CPU us of control per sample, {channels} channels"
-        yield Line("c", what, f"{cost_us:.0f}", *(("flat, falling", falling) if last else ()))
+    text = "  ".join(f"{channels} ch {cost_us:.0f}" for channels, cost_us in costs)
+    yield Line("c", "CPU us of control per sample", text, "not rising", falling)
 
 
 def _engine(found: Figures) -> Iterator[Line]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.daemon import Daemon
-from bench.processes import MachineUse, cpu_s, peak_mb
+from bench.idle import idling
+from bench.processes import cpu_s, machine_busy_s, peak_mb
 
 Figures = dict[str, Any]
 OURS = ("control", "sentinel", "recorder", "gateway", "broker", "broker tether")
@@ -22,13 +23,16 @@ class Window:
     Attributes:
         samples: readings of all channels: one a tick.
         lateness_s: of each tick of every bus.
-        cpu_s: per process; `others` is everything else on this machine.
+        machine_s: of each wake-up of a process that does nothing else.
+        cpu_s: per process; `others` is everything else on this machine, our own
+            listeners included.
     """
 
     seconds: float
     samples: int
     missed: int
     lateness_s: list[float]
+    machine_s: list[float]
     cpu_s: dict[str, float]
     peak_mb: dict[str, float]
     load: float
@@ -49,6 +53,7 @@ class Window:
             "missed_ticks": self.missed,
             "missed_ticks_percent": 100 * self.missed / due,
             "jitter_ms": spread([1000 * late for late in self.lateness_s], 50, 99, 99.9),
+            "machine_jitter_ms": spread([1000 * late for late in self.machine_s], 50, 99, 99.9),
             "cpu_s_per_1000_samples": {name: used / kilo for name, used in ours.items()}
             | {"all": sum(ours.values()) / kilo},
             "cpu_s_per_1000_samples_beside": {
@@ -63,23 +68,32 @@ def watch(daemon: Daemon, work: Callable[[], None]) -> Window:
     """Do `work` (which takes its time) and see what the daemon did meanwhile."""
     pids = daemon.pids()
     before = daemon.call("timing")
-    began, machine, spent = time.monotonic(), MachineUse.now(), cpu_s(pids)
-    own = time.process_time()
-    work()
+    began, busy_s, spent = time.monotonic(), machine_busy_s(), cpu_s(pids)
+    with idling() as machine_s:
+        work()
     used = {name: now - spent[name] for name, now in cpu_s(pids).items()}
-    own = time.process_time() - own
-    seconds, after_machine = time.monotonic() - began, MachineUse.now()
-    # The two sides are counted differently by the kernel: on a quiet machine this may fall below 0.
-    used["others"] = max(0.0, after_machine.busy_s - machine.busy_s - sum(used.values()) - own)
+    seconds, busy_s = time.monotonic() - began, machine_busy_s() - busy_s
     after = daemon.call("timing")
-    late: list[float] = []
-    for name, bus in after.items():
-        late += bus["lateness_s"][before[name]["ticks"] - bus["ticks"] :]
-    ticks, missed = (
-        sum(bus[what] for bus in after.values()) - sum(bus[what] for bus in before.values())
-        for what in ("ticks", "missed")
+    return Window(
+        seconds=seconds,
+        samples=_grown("ticks", before, after),
+        missed=_grown("missed", before, after),
+        lateness_s=[late for name in after for late in _latest(before[name], after[name])],
+        machine_s=machine_s,
+        # The kernel counts the two sides differently; on a quiet machine this may fall below 0.
+        cpu_s=used | {"others": max(0.0, busy_s - sum(used.values()))},
+        peak_mb=peak_mb(pids),
+        load=round(os.getloadavg()[0], 2),
     )
-    return Window(seconds, ticks, missed, late, used, peak_mb(pids), round(os.getloadavg()[0], 2))
+
+
+def _grown(what: str, before: Figures, after: Figures) -> int:
+    return sum(bus[what] for bus in after.values()) - sum(bus[what] for bus in before.values())
+
+
+def _latest(before: Figures, after: Figures) -> list[float]:
+    ticks = after["ticks"] - before["ticks"]
+    return after["lateness_s"][-ticks:] if ticks else []
 
 
 def spread(values: list[float], *percentiles: float) -> dict[str, float]:

@@ -108,6 +108,11 @@ class Conductor:
             Finished: self._finished,
         }
 
+    @property
+    def sweeping(self) -> bool:
+        """Whether the potentiostat energises the cell."""
+        return self._sweep == MeasurementState.RUNNING
+
     # Samples.
 
     def advance(self, sample: Sample) -> bool:

@@ -22,6 +22,7 @@ from daq.model import ChannelRef, Sample, Trip
 
 READS_AFTER_ACTING = 3
 """A step may end at its very first reading; more than a few in a row must wait for the grid."""
+TELL_AGAIN_S = 600.0
 
 
 class Loop:
@@ -63,24 +64,35 @@ class Loop:
             for number in item.driver.channels
         }
         self._cycled_by = {station.wiring.cycler: station for station in home_of}
+        self._told = ""
+        self._tell_again_at = 0.0
         self._log = get_logger()
 
     def tick(self) -> None:
         """One pass over all instruments of this bus."""
-        for instrument in self.instruments:
-            if instrument.ready():
-                self._greet(instrument)
-                self._serve(instrument)
-            self._bus.run_urgent()
-        now = monotonic()
-        for station in self.home_of:
-            station.watch(now)
+        try:
+            for instrument in self.instruments:
+                if instrument.ready():
+                    self._greet(instrument)
+                    self._serve(instrument)
+                self._bus.run_urgent()
+        finally:  # an OFF that is owed does not wait until a driver has been mended
+            now = monotonic()
+            for station in self.home_of:
+                station.watch(now)
 
     def crashed(self, error: Exception) -> None:
         """A bug let an exception through: cut off every station of this bus, and go on."""
-        self._log.exception("the bus thread caught an exception", exc_info=error)
         for station in self.home_of:
             station.trip(Trip("X1", f"{type(error).__name__}: {error}"))
+        self._tell(error)
+
+    def _tell(self, error: Exception) -> None:
+        # After OFF: a traceback reads source files. Once: the same bug may come with every tick.
+        what = repr(error)
+        if what != self._told or monotonic() > self._tell_again_at:
+            self._told, self._tell_again_at = what, monotonic() + TELL_AGAIN_S
+            self._log.exception("the bus thread caught an exception", exc_info=error)
 
     def _greet(self, instrument: Instrument) -> None:
         """A link that came up, for the first time or again: trust nothing from before."""
@@ -104,6 +116,7 @@ class Loop:
         for _ in range(READS_AFTER_ACTING):
             if not self._read(instrument):
                 return
+            self._bus.run_urgent()
 
     def _read(self, instrument: Instrument) -> bool:
         """Read, judge, advance; whether something was switched and another look is due."""

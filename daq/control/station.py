@@ -25,6 +25,8 @@ from daq.model import ChannelRef, Event, EventKind, Limits, Mode, Record, Sample
 
 OWED_ALARM_S = 2.0
 """An OFF that is not verified for so long pages somebody."""
+FLOWS = frozenset({"I1", "C2"})
+"""The checks that say that an output is ON although it must not be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class Station:
         self._latching = threading.Lock()
         self._idle_record_at = 0.0
         self._alarmed_owed = False
+        self._alarmed_on = False
         self._log = get_logger(station=wiring.name)
 
     # A sample comes in: judged first, on the thread that read it.
@@ -93,7 +96,10 @@ class Station:
         source, wiring = sample.source, self.wiring
         if source == wiring.cycler:
             self.last = sample
-            if trip := self.guard.check_cycler(sample):
+            trip = self.guard.check_cycler(sample)
+            if self.latch:
+                self._insist(trip, sample)
+            elif trip:
                 self.trip(trip)
         if source == wiring.thermometer:
             self.climate.cell_degC = sample.reading.temperature_degC
@@ -126,6 +132,17 @@ class Station:
         log = self._log.bind(run=run.info.id) if run else self._log
         log.error("trip", **data, off_verified=verified, off_took_s=round(took_s, 4))
 
+    def _insist(self, trip: Trip | None, sample: Sample) -> None:
+        """Cut off already: if it is ON or current flows all the same, OFF again, and page once."""
+        if trip is None or trip.check not in FLOWS:
+            trip = self.guard.output.check(sample)
+        if trip is None or self.output.owed:  # `watch` repeats what is owed
+            return
+        self.output.off()
+        if not self._alarmed_on:
+            self._alarmed_on = True
+            self._alarm(f"after a trip: {trip.message}")
+
     # Then the run sees it, on the home thread.
 
     def advance(self, sample: Sample) -> bool:
@@ -154,11 +171,20 @@ class Station:
         known, so it is switched off and energised by the whole sequence again.
         """
         was_on = self.output.on
+        try:
+            left_on = not was_on and self._is_on()
+        finally:
+            self.output.off()
+        if left_on:
+            self._alarm(f"{self.wiring.cycler} was ON when it was found; it was switched OFF")
         if channel := self.output.instrument.ranges.get(self.output.channel):
             self.guard.output.set_range(max(abs(bound) for bound in channel.current_A))
-        self.output.off()
         if was_on and not self.latch:
             self.conductor.hold("the link was lost", self.last)
+
+    def _is_on(self) -> bool:
+        reading = self.output.instrument.read().get(self.output.channel)
+        return reading is not None and bool(reading.output_on)
 
     # Every tick of the home bus.
 
@@ -167,16 +193,21 @@ class Station:
         if self.output.owed:
             self.output.pay()
             self._alarm_owed(now_s)
-        elif self.output.on and not self.latch and (trip := self.guard.check_silence(now_s)):
+        elif self._energised() and not self.latch and (trip := self.guard.check_silence(now_s)):
             self.trip(trip)
+
+    def _energised(self) -> bool:
+        return self.output.on or self.conductor.sweeping
 
     def _alarm_owed(self, now_s: float) -> None:
         late = self.output.owed and now_s - self.output.owed_since_s > OWED_ALARM_S
         if late and not self._alarmed_owed:
-            message = f"OFF of {self.wiring.cycler} is not verified"
-            self.note(EventKind.ALARM, severity=Severity.PAGE.value, message=message)
-            self._log.critical("OFF is not verified", channel=str(self.wiring.cycler))
+            self._alarm(f"OFF of {self.wiring.cycler} is not verified")
         self._alarmed_owed = late
+
+    def _alarm(self, message: str) -> None:
+        self.note(EventKind.ALARM, severity=Severity.PAGE.value, message=message)
+        self._log.critical(message)
 
     # Commands; always on the home thread.
 
@@ -205,7 +236,7 @@ class Station:
         self.guard.relax()
         if self.conductor.run:
             self.conductor.paused = f"after a trip: {latch.message}"
-        self.latch = None
+        self.latch, self._alarmed_on = None, False
         return ""
 
     # Telling.

@@ -1,6 +1,6 @@
 """Who may use a shared instrument: stations that share a chamber or a potentiostat.
 
-A claim comes with a wish (a temperature; for a potentiostat the station itself, so that no two
+A claim comes with a wish (a temperature; for a potentiostat one of its own, so that no two
 wishes agree). It is granted while all other users have the same wish. A station whose claim is
 denied gives up what it held and asks again at every tick, so stations that wait never block each
 other: a chamber that two programs want at 40 degC gets there once both have left 25 degC.

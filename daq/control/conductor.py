@@ -27,6 +27,7 @@ from daq.protocol.program import (
     Observation,
     SetChamber,
     StartSweep,
+    Step,
     StepEnded,
     StepStarted,
     TurnOff,
@@ -96,6 +97,7 @@ class Conductor:
         self._sweep_channel = sweep_channel
         self._reports = reports
         self._sweep = ""
+        self._guarded = 0  # number of the step execution whose limits the guard holds
         self._log = get_logger(station=name)
         self._carry_out: dict[type[Action], Callable[[Any, Sample], None]] = {
             Apply: self._apply,
@@ -124,11 +126,12 @@ class Conductor:
         run.before(seen)
         actions = run.engine.advance(seen) if run.engine.started else self._start(run, seen)
         if self.waits_for and not self.paused and sample.stamp_s >= self._retry_at_s:
-            actions = self._try_again(run, seen)
+            actions = self._try_again(run, seen, sample)
         if not actions:
             run.record(seen, sample.utc_s)
         self._act(actions, sample)
-        run.checkpoint(sample.stamp_s, sample.utc_s, force=bool(actions))
+        if self.run is run:
+            self._checkpoint(run, sample, force=bool(actions))
         return bool(actions)
 
     def freeze(self, sample: Sample | None) -> None:
@@ -140,15 +143,23 @@ class Conductor:
         self.paused = self.paused or "tripped"
         if sample and run.engine.started and not run.engine.paused:
             run.engine.pause(self._observe(run, sample))
-            run.checkpoint(sample.stamp_s, sample.utc_s, force=True)
+            self._checkpoint(run, sample, force=True)
         self._release()
 
     def _start(self, run: Run, seen: Observation) -> Sequence[Action]:
         return () if self.paused else run.engine.start(seen)
 
-    def _try_again(self, run: Run, seen: Observation) -> Sequence[Action]:
+    def _try_again(self, run: Run, seen: Observation, sample: Sample) -> Sequence[Action]:
         self._waited_for, self.waits_for = self.waits_for, ""
-        return run.engine.resume(seen)
+        actions = run.engine.resume(seen)
+        self._guarded = 0  # its limits were relaxed while it waited
+        if run.engine.step.setpoint is None:
+            self._guard_step(run.engine.step, run.engine.step_count, sample)
+        return actions
+
+    def _checkpoint(self, run: Run, sample: Sample, *, force: bool) -> None:
+        charged = self._guard.charge.snapshot()
+        run.checkpoint(sample.stamp_s, sample.utc_s, charged, force=force)
 
     def _observe(self, run: Run, sample: Sample) -> Observation:
         reading, climate = sample.reading, self._climate
@@ -168,10 +179,10 @@ class Conductor:
             self._carry_out[type(action)](action, sample)
 
     def _apply(self, action: Apply, sample: Sample) -> None:
-        limits = action.step.limits
-        self._guard.enter(limits, sample.time_s, self._left_s(action.step.at_most_s))
+        if self.run:
+            self._guard_step(action.step, self.run.engine.step_count, sample)
         try:
-            self._output.regulate(action.setpoint, limits)
+            self._output.regulate(action.setpoint, action.step.limits)
         except NotEnergised as missing:
             self._wait_for(missing.message, sample)
         except InstrumentError as error:
@@ -179,9 +190,15 @@ class Conductor:
             source = self._output.instrument.name
             self._reports.trip(Trip("C2", f"{type(error).__name__}: {error}", source))
 
-    def _left_s(self, at_most_s: float) -> float:
+    def _guard_step(self, step: Step, count: int, sample: Sample) -> None:
+        """Let the guard hold the step's limits and its time: once, however often it is renewed."""
+        run = self.run
+        if run is None or count == self._guarded:
+            return
+        self._guarded = count
         # What has already run of this step before a pause is what the engine says.
-        return max(0.0, at_most_s - self.run.engine.step_time_s) if self.run else at_most_s
+        left_s = max(0.0, step.at_most_s - run.engine.step_time_s)
+        self._guard.enter(step.limits, sample.time_s, left_s)
 
     def _turn_off(self, action: TurnOff, sample: Sample) -> None:
         self._output.off()
@@ -207,8 +224,8 @@ class Conductor:
             self.sweeper.abort(self.name)
 
     def _step_started(self, action: StepStarted, sample: Sample) -> None:
-        if action.step.setpoint is None:
-            self._guard.enter(action.step.limits, sample.time_s, action.step.at_most_s)
+        if action.step.setpoint is None and not self.waits_for:
+            self._guard_step(action.step, action.step_count, sample)
         if self.run:
             self.run.step_started(action, sample.utc_s)
 
@@ -260,7 +277,11 @@ class Conductor:
     def begin(self, run: Run, paused: str = "") -> None:
         """Take a run; its first step starts with the next sample, unless it begins paused."""
         self.run, self.paused, self.waits_for, self._sweep = run, paused, "", ""
-        self._guard.charge.reset()
+        self._guarded = 0
+        if run.charged:
+            self._guard.charge.restore(run.charged)
+        else:
+            self._guard.charge.reset()
         self._log.info("run begins", run=run.info.id, cell=run.info.cell, paused=paused)
 
     def pause(self, reason: str, sample: Sample | None) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from daq.control.assembly import Bench
 from daq.control.start import Starter
-from daq.errors import InputError
+from daq.errors import DaqError
 from daq.journal import Journal, JournalReader, Kept, ended
 from daq.logs import get_logger
 from daq.model import Event, EventKind, Identity, RunInfo, Severity, Trip
@@ -57,7 +57,7 @@ class Earlier:
             return
         try:
             run = starter.restore(info, checkpoint)
-        except (InputError, KeyError, ValueError) as error:
+        except (DaqError, LookupError, TypeError, ValueError) as error:
             self._abandon(info, f"it cannot be restored: {error}")
             return
         station.conductor.begin(run, paused="the daemon was restarted")

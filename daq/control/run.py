@@ -27,14 +27,22 @@ class Run:
         engine: fresh, or restored from a checkpoint.
         journal: where records and events go.
         offset_s: added to the lab clock, so that time goes on across a restart of the daemon.
+        charged: what the guard had counted of a run that was interrupted.
     """
 
     def __init__(
-        self, info: RunInfo, engine: Engine, journal: Journal, *, offset_s: float = 0.0
+        self,
+        info: RunInfo,
+        engine: Engine,
+        journal: Journal,
+        *,
+        offset_s: float = 0.0,
+        charged: Mapping[str, float] | None = None,
     ) -> None:
         self.info = info
         self.engine = engine
         self.offset_s = offset_s
+        self.charged = charged
         self._journal = journal
         self._keeper = Keeper()
         self._points = 0
@@ -148,12 +156,14 @@ class Run:
         event = Event(kind, utc_s, self.info.station, self.info.id, time_s, data)
         self._journal.append(event, at_once=at_once)
 
-    def checkpoint(self, now_s: float, utc_s: float, *, force: bool = False) -> None:
-        """Keep a snapshot of the engine: at edges, and once a second of real time."""
+    def checkpoint(
+        self, now_s: float, utc_s: float, charged: Mapping[str, float], *, force: bool = False
+    ) -> None:
+        """Keep a snapshot of the engine and the guard: at edges, and once a second, real time."""
         if not force and now_s < self._checkpoint_at:
             return
         self._checkpoint_at = now_s + CHECKPOINT_S
-        document: Mapping[str, Any] = {"engine": self.engine.snapshot(), "utc_s": utc_s}
+        document = {"engine": self.engine.snapshot(), "utc_s": utc_s, "charge": charged}
         self._journal.keep(Kept.CHECKPOINT, self.info.id, document)
 
     def end(self, utc_s: float, outcome: str, reason: str) -> None:

@@ -93,12 +93,14 @@ class Starter:
         program = self._compile(source, cell, station, document["protocol"]["parameters"])
         engine = Engine.restore(program, checkpoint["engine"])
         engine.interrupt()
-        # Lab time must go on where it was: by the wall clock where it is real time.
-        away_s = 0.0
-        if self._clock.factor == 1.0:
-            away_s = max(0.0, time.time() - float(checkpoint["utc_s"]))
-        offset_s = engine.time_s + away_s - self._clock.at(monotonic())
-        return Run(info, engine, self._journal, offset_s=offset_s)
+        offset_s = self._offset_s(engine, float(checkpoint["utc_s"])) if engine.started else 0.0
+        charged = checkpoint.get("charge")
+        return Run(info, engine, self._journal, offset_s=offset_s, charged=charged)
+
+    def _offset_s(self, engine: Engine, utc_s: float) -> float:
+        """Lab time must go on where it was: by the wall clock where it is real time."""
+        away_s = max(0.0, time.time() - utc_s) if self._clock.factor == 1.0 else 0.0
+        return engine.time_s + away_s - self._clock.at(monotonic())
 
     # Checks.
 

@@ -50,9 +50,10 @@ class Sweeper:
 
     def request(self, customer: Customer, channel: int, spectrum: Spectrum) -> str:
         """Ask for a sweep; empty when it is being started, else who is in the way."""
-        if opposed := self._claims.claim(customer.name, customer.name):
+        wish = object()  # no two agree, so that one station has it; an old one starts nothing
+        if opposed := self._claims.claim(customer.name, wish):
             return opposed
-        self._bus.post(lambda: self._start(customer, channel, spectrum))
+        self._bus.post(lambda: self._start(customer, channel, spectrum, wish))
         return ""
 
     def abort(self, station: str) -> None:
@@ -85,8 +86,8 @@ class Sweeper:
     def _driver(self) -> Potentiostat[Any]:
         return cast(Potentiostat[Any], self._instrument.driver)
 
-    def _start(self, customer: Customer, channel: int, spectrum: Spectrum) -> None:
-        if customer.name not in self._claims.users():
+    def _start(self, customer: Customer, channel: int, spectrum: Spectrum, wish: object) -> None:
+        if self._claims.users().get(customer.name) is not wish:
             return  # aborted before it began
         try:
             if not self._instrument.ready():

@@ -7,7 +7,7 @@ that other stations use is not carried out: the station waits (or, where the lab
 
 from __future__ import annotations
 
-from math import nan
+from math import isnan, nan
 from typing import Any, cast
 
 from daq.bus.bus import Bus
@@ -30,7 +30,7 @@ class Thermostat:
         self.name = instrument.name
         self.sharing = sharing
         self.wanted_degC = nan
-        self.reached = False
+        self._written_degC = nan
         self._instrument = instrument
         self._bus = bus
         self._claims = Claims(instrument.name)
@@ -41,7 +41,6 @@ class Thermostat:
             return opposed
         if degC != self.wanted_degC:
             self.wanted_degC = degC
-            self.reached = False
             self._bus.post(self.serve)
         return ""
 
@@ -51,15 +50,16 @@ class Thermostat:
 
     def serve(self) -> None:
         """Write what is wanted, until it was read back once. On the chamber's bus thread."""
-        if self.reached or self.wanted_degC != self.wanted_degC or not self._instrument.online:
+        wanted_degC = self.wanted_degC  # another thread may want another before this is written
+        if isnan(wanted_degC) or wanted_degC == self._written_degC or not self._instrument.online:
             return
         try:
-            cast(Chamber[Any], self._instrument.driver).set_temperature(self.wanted_degC)
+            cast(Chamber[Any], self._instrument.driver).set_temperature(wanted_degC)
         except InstrumentError as error:
             self._instrument.failed(error)
             return
-        self.reached = True
+        self._written_degC = wanted_degC
 
     def lost(self) -> None:
         """The link was lost: the chamber may have forgotten its setpoint."""
-        self.reached = False
+        self._written_degC = nan

@@ -20,11 +20,14 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from daq.clock import monotonic
+from daq.errors import DaqError
 
 Job = Callable[[], Any]
 T = TypeVar("T")
 _BEAT_S = 0.25
 """Longest sleep: a slow grid must not look like a dead thread."""
+LONGEST_S = 10.0
+"""How long exchanges count as life: to open and set up a slow instrument takes seconds."""
 
 
 @dataclass(slots=True)
@@ -72,6 +75,7 @@ class Bus:
         self._jobs: deque[Job] = deque()
         self._wake = threading.Event()
         self._stopping = False
+        self._since_s = monotonic()
         self._thread = threading.Thread(target=self._run, name=f"bus {name}", daemon=True)
 
     def start(self) -> None:
@@ -116,14 +120,23 @@ class Bus:
                 return  # the caller gave up waiting: then it must not happen later either
             try:
                 future.set_result(job())
-            except Exception as error:  # noqa: BLE001 - it is raised again, at the caller
+            except DaqError as error:
                 future.set_exception(error)
+            except Exception as error:
+                future.set_exception(error)
+                raise  # a bug means OFF, whoever asked for the job
 
         (self.urge if urgent else self.post)(run)
         return future
 
+    def exchanged(self) -> None:
+        """An exchange has ended: a sign of life, but not from a driver that never comes back."""
+        if monotonic() - self._since_s < LONGEST_S:
+            self._beat()
+
     def run_urgent(self) -> None:
-        """Run what waits in the urgent lane. The tick calls this between two exchanges."""
+        """Run what waits in the urgent lane. The tick calls this between two instruments."""
+        self._since_s = monotonic()
         while self._urgent:
             self._guarded(self._urgent.popleft())
 
@@ -133,7 +146,8 @@ class Bus:
             self._wait_until(due)
             if self._stopping:
                 break
-            late = monotonic() - due
+            self._since_s = monotonic()
+            late = self._since_s - due
             self._guarded(self._tick)
             self._beat()
             due, shift_s = self._next(due, late) + shift_s, 0.0

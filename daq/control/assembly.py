@@ -128,20 +128,16 @@ class _Builder:
 
     def _add_bus(self, key: str, members: tuple[InstrumentConfig, ...], slot: int) -> None:
         heartbeat = self._given.heartbeat
-
-        def beat() -> None:
-            heartbeat.beat(slot)
-
-        for member in members:  # many exchanges in one pass are no hang, one without end is
-            self._instruments[member.name].line.exchanged = beat
         bus = Bus(
             key,
             min(member.period_s for member in members),
             tick=lambda: self._loops[key].tick(),
-            beat=beat,
+            beat=lambda: heartbeat.beat(slot),
             crashed=lambda error: self._loops[key].crashed(error),
             phase=slot * GOLDEN_RATIO % 1.0,
         )
+        for member in members:  # many exchanges in one pass are no hang, one without end is
+            self._instruments[member.name].line.exchanged = bus.exchanged
         self._buses[key], self._slots[key] = bus, slot
         self._bus_of |= {member.name: bus for member in members}
 

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from daq.bus.bus import Bus
+from daq.bus.bus import LONGEST_S, Bus
 from daq.bus.heartbeat import FIRST_BUS_SLOT, LOOP_SLOT, Heartbeat
+from daq.errors import CommandRefused
 
 PATIENCE_S = 20.0
 
@@ -132,9 +133,21 @@ def test_the_result_or_the_exception_of_a_call_reaches_the_caller():
     with running() as (bus, work):
         assert bus.call(lambda: bus.here()).result(PATIENCE_S) is True
         assert not bus.here()
+        with pytest.raises(CommandRefused):
+            bus.call(refuse, urgent=True).result(PATIENCE_S)
+    assert work.errors == []
+
+
+def refuse() -> None:
+    raise CommandRefused("busy")
+
+
+def test_a_bug_in_a_call_reaches_the_caller_and_means_off_as_everywhere():
+    with running() as (bus, work):
         with pytest.raises(ZeroDivisionError):
             bus.call(lambda: 1 / 0, urgent=True).result(PATIENCE_S)
-    assert work.errors == []
+        until(lambda: work.errors)
+    assert isinstance(work.errors[0], ZeroDivisionError)
 
 
 def test_a_call_whose_caller_gave_up_never_runs():
@@ -168,6 +181,21 @@ def test_what_is_urgent_is_still_done_when_a_bus_ends():
         bus.finish()
         work.hold.set()
     assert done == [1]
+
+
+def test_exchanges_are_life_but_a_driver_that_exchanges_without_end_is_not(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr("daq.bus.bus.monotonic", lambda: now[0])
+    beats: list[float] = []
+    bus = Bus("t", 1.0, tick=lambda: None, beat=lambda: beats.append(now[0]), crashed=print)
+    bus.run_urgent()  # as between two instruments
+    for _ in range(300):
+        now[0] += 0.1
+        bus.exchanged()
+    assert beats[-1] == pytest.approx(1000.0 + LONGEST_S, abs=0.2)
+    bus.run_urgent()
+    bus.exchanged()
+    assert beats[-1] == now[0]
 
 
 # The heartbeat.

@@ -17,6 +17,7 @@ from daq.cli.tables import Column, fitted
 _STYLES = {"running": "green", "tripped": "bold red", "offline": "red", "paused": "yellow"}
 _STEP_WIDTH = 12
 _BAR_WIDTH = 14
+_NUMBER_WIDTH = 6
 _ROOMY = 120
 """From this width on, a step is shown with what ends it."""
 
@@ -84,5 +85,7 @@ def _net(station: Mapping[str, Any]) -> float | None:
     return None if charge is None else charge - (discharge or 0.0)
 
 
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+def _number(value: float | None, digits: int) -> str | None:
+    if value is None:
+        return None
+    return f"{round(value, digits) + 0.0:.{digits}f}".rjust(_NUMBER_WIDTH)  # no minus zero

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
-import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
+from daq import cli
 from daq.model import EventKind
 from simulators.client import RunningBench, running_bench
 from tests.system.daemon import (
@@ -31,6 +30,7 @@ from tests.system.daemon import (
     wait_until,
     write_lab,
 )
+from tests.system.terminal import CTRL_C, Terminal
 
 ROOT = Path(__file__).parents[2]
 DAQ = [sys.executable, "-m", "daq.cli"]
@@ -60,14 +60,24 @@ class Operator:
         (folder / "short.yaml").write_text(SHORT, encoding="utf-8")
 
     def types(self, *words: str, code: int = 0) -> Spoken:
-        """One command line in the lab's folder."""
-        done = subprocess.run(
-            [*DAQ, *words], cwd=self.folder, capture_output=True, text=True, timeout=60
-        )
-        spoken = Spoken(done.returncode, done.stdout, done.stderr)
+        """One command line in the lab's folder; in this process, which saves its start."""
+        alone = words[0] in ("serve", "simulate")
+        spoken = self._start(*words) if alone else self._run(*words)
         assert spoken.code == code, spoken
         assert "Traceback" not in spoken.err
         return spoken
+
+    def _start(self, *words: str) -> Spoken:
+        done = subprocess.run(
+            [*DAQ, *words], cwd=self.folder, capture_output=True, text=True, timeout=60
+        )
+        return Spoken(done.returncode, done.stdout, done.stderr)
+
+    def _run(self, *words: str) -> Spoken:
+        with chdir(self.folder), StringIO() as out, StringIO() as err:
+            with redirect_stdout(out), redirect_stderr(err):
+                code = cli.run(list(words))
+            return Spoken(code, out.getvalue(), err.getvalue())
 
     def station(self) -> dict[str, Any]:
         """A1, as `daq status --json` has it."""
@@ -163,51 +173,20 @@ def test_a_second_daemon_is_exit_code_1_and_says_who_is_there(operator: Operator
 
 
 def test_ctrl_c_ends_the_watched_display_with_130_and_no_traceback(operator: Operator) -> None:
-    code, shown = on_a_terminal(
-        ["status", "--watch"], operator.folder, until="idle", then=signal.SIGINT
-    )
-    assert code == 130
-    assert "A1" in shown
-    assert "Traceback" not in shown
+    with Terminal([*DAQ, "status", "--watch"], operator.folder) as terminal:
+        terminal.shows("idle")
+        terminal.types(CTRL_C)
+        assert terminal.ends() == 130
+    assert "Traceback" not in terminal.shown
 
 
 def test_a_watched_display_whose_daemon_ends_is_exit_code_3(tmp_path: Path) -> None:
     with running_daemon(tmp_path) as (_, daemon):
-        watching = subprocess.Popen(
-            [*DAQ, "status", "--watch"],
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        time.sleep(1.5)  # until it has shown something; its first line comes at its end
-        daemon.stop()
-        _, err = watching.communicate(timeout=30)
-    assert watching.returncode == 3
-    assert "no daemon runs" in err
-
-
-def on_a_terminal(
-    words: list[str], folder: Path, *, until: str, then: signal.Signals
-) -> tuple[int, str]:
-    """Run a command on a terminal of 80 columns; send it a signal once it shows something."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(folder)
-        os.execve(DAQ[0], [*DAQ, *words], os.environ | {"COLUMNS": "80", "TERM": "xterm"})
-    shown, sent, deadline = "", False, time.monotonic() + 40.0
-    while time.monotonic() < deadline:
-        if select.select([terminal], [], [], 0.1)[0]:
-            try:
-                shown += os.read(terminal, 65536).decode(errors="replace")
-            except OSError:  # Linux says so when the other side has ended
-                break
-        if not sent and until in shown:
-            os.kill(pid, then)
-            sent = True
-    os.close(terminal)
-    assert sent, shown
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown
+        with Terminal([*DAQ, "status", "--watch"], tmp_path) as terminal:
+            terminal.shows("idle")
+            daemon.stop()
+            assert terminal.ends() == 3
+    assert "no daemon runs" in terminal.shown
 
 
 # Without a daemon, with a bench.

@@ -59,7 +59,7 @@ def decode_command(line: bytes) -> Command:
             inf if expires is None else float(expires),
             dict(document.get("arguments") or {}),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DaqError(f"not a command: {error}") from error
 
 

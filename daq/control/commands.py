@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from daq.control.assembly import Bench
@@ -17,6 +19,7 @@ from daq.control.station import Station
 from daq.control.status import station_status
 from daq.errors import CommandRefused, DaqError
 from daq.journal import Journal, Kept
+from daq.logs import get_logger
 from daq.model import Command, Event, EventKind, Reply
 
 DEED_S = 10.0
@@ -30,6 +33,7 @@ _SILENT = frozenset({"status", "instruments", "timing"})
 """Commands that change nothing are neither journalled nor remembered."""
 
 Handler = Callable[[Command], Awaitable[Mapping[str, Any]]]
+_log = get_logger()
 
 
 class Commands:
@@ -60,6 +64,7 @@ class Commands:
         self._why_not = why_not
         self._replies = {key: _reply_from(key, stored) for key, stored in replies.items()}
         self._pending: dict[str, asyncio.Future[Reply]] = {}
+        self._starting = asyncio.Lock()
         self._handlers: dict[str, Handler] = {
             "status": self._status,
             "instruments": self._instruments,
@@ -74,6 +79,8 @@ class Commands:
 
     async def handle(self, command: Command) -> Reply:
         """Carry out one command; refusals are replies, not exceptions."""
+        if not command.id:  # nothing to know it by: never take it for another
+            command = replace(command, id=uuid.uuid4().hex)
         if known := self._replies.get(command.id):
             return known
         if pending := self._pending.get(command.id):
@@ -109,6 +116,9 @@ class Commands:
             return Reply(command.id, "refused", str(error))
         except TimeoutError:
             return Reply(command.id, "refused", f"the bus did not answer within {DEED_S:g} s")
+        except Exception as error:  # noqa: BLE001 - a bug must not leave anybody without an answer
+            _log.exception("a command failed with a bug", verb=command.verb, exc_info=error)
+            return Reply(command.id, "refused", f"a bug: {type(error).__name__}: {error}")
 
     def _remember(self, command: Command, reply: Reply) -> None:
         data = {
@@ -162,8 +172,12 @@ class Commands:
     async def _start(self, command: Command) -> Mapping[str, Any]:
         station = self._one(command)
         await self._ready(station)
-        run = self._starter.make(station, command)
-        await self._do(station, lambda: self._starter.begin(station, run))
+        # One at a time: two could take the same cell. Not on this loop: a large protocol takes
+        # seconds to compile, and neither the heartbeat nor a `stop` can wait for that.
+        async with self._starting:
+            loop = asyncio.get_running_loop()
+            run = await loop.run_in_executor(None, self._starter.make, station, command)
+            await self._do(station, lambda: self._starter.begin(station, run))
         return {"run": run.info.id, "expected_s": run.engine.program.expected_s}
 
     async def _stop(self, command: Command) -> Mapping[str, Any]:
@@ -238,8 +252,9 @@ class Commands:
         return [self._one(command)]
 
     async def _do(self, station: Station, job: Callable[[], Any], *, urgent: bool = False) -> Any:
-        future = station.home.call(job, urgent=urgent)
-        return await asyncio.wait_for(asyncio.wrap_future(future), DEED_S)
+        future = asyncio.wrap_future(station.home.call(job, urgent=urgent))
+        # OFF is done however late; what would energise is not, once its asker was told "no".
+        return await asyncio.wait_for(asyncio.shield(future) if urgent else future, DEED_S)
 
 
 def _unless(reason: str) -> Mapping[str, Any]:

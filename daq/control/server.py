@@ -48,13 +48,17 @@ class CommandServer:
         self._path.unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks: set[asyncio.Task[None]] = set()
         try:
             while line := await reader.readline():
                 task = asyncio.create_task(self._answer(line, writer))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                for owner in (tasks, self._tasks):
+                    owner.add(task)
+                    task.add_done_callback(owner.discard)
+            await asyncio.gather(*tasks)  # it has said all, and may still listen
         except (ValueError, OSError) as error:  # too long a line, or the peer is gone
             get_logger().warning("command connection dropped", error=str(error))
+        finally:
             writer.close()
 
     async def _answer(self, line: bytes, writer: asyncio.StreamWriter) -> None:

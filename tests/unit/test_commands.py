@@ -1,0 +1,372 @@
+"""Commands: once each, in time, answered whatever happens, and a stop that waits for nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from math import inf
+from types import SimpleNamespace
+
+import pytest
+
+from daq.bus.bus import Bus
+from daq.clock import monotonic
+from daq.control.commands import Commands
+from daq.errors import CommandRefused
+from daq.journal import Kept
+from daq.model import Command, EventKind, Reply
+from tests.unit.fakes import CHARGE, MemoryJournal, Stand, TurnedClock
+
+PATIENCE_S = 20.0
+
+
+class Ticket:
+    def wait(self, timeout_s):
+        return True
+
+
+class Journal(MemoryJournal):
+    def sync(self):
+        return Ticket()
+
+
+class Starter:
+    """Makes runs at once, or holds until it is told to go on."""
+
+    def __init__(self, made):
+        self.made = made
+        self.hold = threading.Event()
+        self.hold.set()
+        self.makes = 0
+        self.at_once = 0
+        self.most_at_once = 0
+
+    def make(self, station, command):
+        self.makes += 1
+        self.at_once += 1
+        self.most_at_once = max(self.at_once, self.most_at_once)
+        self.hold.wait(PATIENCE_S)
+        self.at_once -= 1
+        return self.made(station)
+
+    def begin(self, station, run):
+        station.conductor.begin(run)
+
+
+class Desk:
+    """Commands on two stations whose home buses are real threads."""
+
+    def __init__(self, replies=None):
+        self.asked = 0
+        self.journal = Journal()
+        self.stands = {name: Stand(TurnedClock(), name) for name in ("A1", "A2")}
+        self.crashes = []
+        for name, stand in self.stands.items():
+            stand.station.home = Bus(
+                name, 60.0, tick=lambda: None, beat=lambda: None, crashed=self.crashes.append
+            )
+            stand.driver.line.open()
+            stand.instrument.online = True
+        self.why_not = ""
+        self.starter = Starter(lambda station: self._run(station))
+        self.pico = SimpleNamespace(forgotten=0)
+        box = SimpleNamespace(forget_identity=lambda: setattr(self.pico, "forgotten", 1))
+        bench = SimpleNamespace(
+            stations={name: stand.station for name, stand in self.stands.items()},
+            instruments={"pico": box},
+            buses={name: stand.station.home for name, stand in self.stands.items()},
+        )
+        self.commands = Commands(
+            bench,  # type: ignore[arg-type]
+            self.starter,  # type: ignore[arg-type]
+            self.journal,  # type: ignore[arg-type]
+            why_not=lambda _: self.why_not,
+            replies=replies or {},
+            extra=lambda: {"lab": "test"},
+        )
+
+    def _run(self, station):
+        from daq.control.run import Run
+        from daq.model import RunInfo
+        from daq.protocol.engine import Engine
+        from tests.unit.fakes import program
+
+        info = RunInfo(f"run-{station.name}", station.name, "c1", "test", 0.0, {})
+        return Run(info, Engine(program(CHARGE)), self.journal)  # type: ignore[arg-type]
+
+    @property
+    def one(self):
+        return self.stands["A1"]
+
+    async def ask(self, verb, station="A1", *, key="", expires=inf, **arguments) -> Reply:
+        self.asked += 1
+        key = key or f"id-{self.asked}"
+        command = Command(verb, key, "ana", station, time.time(), expires, arguments)
+        return await self.commands.handle(command)
+
+
+@pytest.fixture
+def desk():
+    made = Desk()
+    for stand in made.stands.values():
+        stand.station.home.start()
+    yield made
+    made.starter.hold.set()
+    for stand in made.stands.values():
+        stand.station.home.finish()
+        assert stand.station.home.join(PATIENCE_S)
+
+
+def block(stand):
+    """Keep a station's bus busy until the event that is returned is set."""
+    entered, release = threading.Event(), threading.Event()
+
+    def busy():
+        entered.set()
+        release.wait(PATIENCE_S)
+
+    stand.station.home.post(busy)
+    assert entered.wait(PATIENCE_S)
+    return release
+
+
+# Once each.
+
+
+async def test_the_same_id_again_gets_the_stored_answer(desk):
+    first = await desk.ask("start", key="x")
+    second = await desk.ask("start", key="x")
+    assert first == second
+    assert first.state == "done"
+    assert desk.starter.makes == 1
+
+
+async def test_the_same_id_while_the_first_is_still_under_way_waits_for_its_answer(desk):
+    desk.starter.hold.clear()
+    first = asyncio.create_task(desk.ask("start", key="x"))
+    second = asyncio.create_task(desk.ask("start", key="x"))
+    await asyncio.sleep(0.05)
+    desk.starter.hold.set()
+    assert await first == await second
+    assert desk.starter.makes == 1
+
+
+async def test_an_answer_of_an_earlier_session_is_known():
+    desk = Desk({"x": {"state": "refused", "reason": "as I said", "data": {}}})
+    assert (await desk.ask("start", key="x")).reason == "as I said"
+    assert desk.starter.makes == 0
+
+
+async def test_what_was_asked_without_an_id_is_carried_out_every_time(desk):
+    command = Command("stop", "", "ana", "A1", time.time())
+    for _ in range(2):
+        assert (await desk.commands.handle(command)).state == "done"
+    assert desk.one.driver.count("off") == 2
+
+
+async def test_commands_and_answers_are_journalled_and_questions_are_not(desk):
+    await desk.ask("pause", key="p")
+    await desk.ask("status")
+    (event,) = desk.journal.events(EventKind.COMMAND)
+    assert (event.data["verb"], event.data["state"]) == ("pause", "refused")
+    assert set(desk.journal.kept) == {(Kept.REPLY, "p")}
+
+
+async def test_only_the_latest_answers_are_kept(desk, monkeypatch):
+    monkeypatch.setattr("daq.control.commands.REPLIES_KEPT", 3)
+    for number in range(5):
+        await desk.ask("pause", key=f"p{number}")
+    assert {name for _, name in desk.journal.kept} == {"p2", "p3", "p4"}
+
+
+# In time.
+
+
+async def test_a_command_that_has_expired_is_refused_and_changes_nothing(desk):
+    reply = await desk.ask("start", expires=time.time() - 1.0)
+    assert "expired" in reply.reason
+    assert desk.starter.makes == 0
+
+
+async def test_an_unknown_verb_is_refused_with_those_there_are(desk):
+    reply = await desk.ask("energise")
+    assert reply.state == "refused"
+    assert "clear, forget" in reply.reason
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "pause", "resume", "clear", "status"])
+async def test_an_unknown_station_is_refused_with_those_there_are(verb, desk):
+    reply = await desk.ask(verb, "B7", reason="x")
+    assert reply.state == "refused"
+    assert "A1, A2" in reply.reason
+
+
+# Answered whatever happens.
+
+
+async def test_a_bug_in_a_deed_is_a_refusal_and_off(desk):
+    desk.one.driver.faults["clear"] = ZeroDivisionError("a bug")
+    desk.one.latched()
+    desk.one.guard.cycler.fresh(monotonic())
+    reply = await desk.ask("clear", reason="x")
+    assert reply.state == "refused"
+    assert "ZeroDivisionError" in reply.reason
+    assert isinstance(desk.crashes[0], ZeroDivisionError)
+    assert desk.one.station.latch
+
+
+async def test_a_bug_in_the_making_of_a_run_is_a_refusal(desk):
+    desk.starter.made = lambda station: 1 / 0
+    reply = await desk.ask("start")
+    assert reply.state == "refused"
+    assert "ZeroDivisionError" in reply.reason
+    assert (await desk.ask("stop")).state == "done"
+
+
+async def test_a_bus_that_does_not_answer_is_a_refusal_and_the_deed_is_not_done_later(
+    desk, monkeypatch
+):
+    monkeypatch.setattr("daq.control.commands.DEED_S", 0.05)
+    release = block(desk.one)
+    reply = await desk.ask("start")
+    assert "did not answer" in reply.reason
+    release.set()
+    desk.one.station.home.call(lambda: None).result(PATIENCE_S)
+    assert desk.one.conductor.run is None
+
+
+@pytest.mark.parametrize("verb", ["stop", "pause"])
+async def test_but_off_is_done_however_late(verb, desk, monkeypatch):
+    await desk.ask("start")
+    desk.one.driver.is_on = True
+    monkeypatch.setattr("daq.control.commands.DEED_S", 0.05)
+    release = block(desk.one)
+    assert "did not answer" in (await desk.ask(verb)).reason
+    release.set()
+    desk.one.station.home.call(lambda: None).result(PATIENCE_S)
+    assert not desk.one.driver.is_on
+
+
+# Stop.
+
+
+async def test_stop_overtakes_what_is_queued_on_its_bus(desk):
+    order = []
+    release = block(desk.one)
+    desk.one.driver.hooks["off"] = lambda: order.append("off")
+    for _ in range(100):
+        desk.one.station.home.post(lambda: order.append("queued"))
+    stopping = asyncio.create_task(desk.ask("stop"))
+    await asyncio.sleep(0.05)
+    release.set()
+    assert (await stopping).state == "done"
+    assert order[0] == "off"
+
+
+async def test_stop_does_not_wait_for_a_start_that_takes_long_elsewhere(desk):
+    desk.starter.hold.clear()  # a large protocol is being compiled
+    starting = asyncio.create_task(desk.ask("start", "A2"))
+    await asyncio.sleep(0.05)
+    reply = await asyncio.wait_for(desk.ask("stop", "*"), 5.0)
+    assert reply.data["stopped"] == ["A1", "A2"]
+    desk.starter.hold.set()
+    await starting
+
+
+async def test_one_run_is_made_at_a_time_so_that_two_cannot_take_the_same_cell(desk):
+    desk.starter.hold.clear()
+    tasks = [asyncio.create_task(desk.ask("start", name)) for name in ("A1", "A2")]
+    await asyncio.sleep(0.1)
+    desk.starter.hold.set()
+    await asyncio.gather(*tasks)
+    assert desk.starter.makes == 2
+    assert desk.starter.most_at_once == 1
+
+
+async def test_stop_is_off_at_every_station_although_one_of_them_is_blocked(desk, monkeypatch):
+    monkeypatch.setattr("daq.control.commands.DEED_S", 0.2)
+    release = block(desk.one)
+    desk.stands["A2"].driver.is_on = True
+    reply = await desk.ask("stop", "*")
+    assert reply.state == "refused"
+    assert not desk.stands["A2"].driver.is_on
+    release.set()
+
+
+async def test_stop_that_is_not_verified_is_not_done(desk):
+    desk.one.driver.obeys_off = False
+    reply = await desk.ask("stop")
+    assert reply.state == "refused"
+    assert "not verified yet at A1" in reply.reason
+
+
+async def test_stop_without_a_station_is_stop_everywhere(desk):
+    assert (await desk.ask("stop", "")).data["stopped"] == ["A1", "A2"]
+
+
+# The others.
+
+
+async def test_a_start_waits_a_moment_for_what_is_still_missing(desk, monkeypatch):
+    monkeypatch.setattr("daq.control.commands.READY_S", 0.3)
+    desk.why_not = "the sentinel does not run"
+    starting = asyncio.create_task(desk.ask("start"))
+    await asyncio.sleep(0.05)
+    desk.why_not = ""
+    assert (await starting).state == "done"
+    desk.why_not = "the sentinel does not run"
+    reply = await desk.ask("resume")
+    assert "cannot be energised: the sentinel does not run" in reply.reason
+
+
+async def test_pause_and_resume(desk):
+    await desk.ask("start")
+    assert (await desk.ask("pause", reason="lunch")).state == "done"
+    assert desk.one.conductor.paused == "lunch"
+    assert "paused already" in (await desk.ask("pause")).reason
+    assert (await desk.ask("resume")).state == "done"
+    assert "not paused" in (await desk.ask("resume")).reason
+
+
+async def test_a_tripped_station_is_not_resumed_and_says_what_to_do(desk):
+    desk.one.station.home.call(lambda: desk.one.latched()).result(PATIENCE_S)
+    desk.why_not = "tripped"
+    assert "clear it first" in (await desk.ask("resume")).reason
+
+
+@pytest.mark.parametrize("reason", ["", "   "])
+async def test_clearing_needs_a_reason(reason, desk):
+    assert "needs a reason" in (await desk.ask("clear", reason=reason)).reason
+
+
+async def test_a_refusal_of_the_station_is_a_refusal(desk):
+    assert "no trip" in (await desk.ask("clear", reason="x")).reason
+
+
+async def test_an_exchanged_instrument_is_forgotten_in_the_journal_too(desk):
+    desk.journal.keep(Kept.IDENTITY, "pico", {})
+    assert (await desk.ask("forget", instrument="pico")).state == "done"
+    assert desk.pico.forgotten
+    assert (Kept.IDENTITY, "pico") not in desk.journal.kept
+    assert "pico" in (await desk.ask("forget", instrument="nobody")).reason
+
+
+async def test_status_tells_of_every_station_or_of_one(desk):
+    assert set((await desk.ask("status", "")).data["stations"]) == {"A1", "A2"}
+    reply = await desk.ask("status", "A2")
+    assert set(reply.data["stations"]) == {"A2"}
+    assert reply.data["lab"] == "test"
+
+
+async def test_timing_tells_how_each_bus_kept_its_grid(desk):
+    assert set((await desk.ask("timing", "")).data) == {"A1", "A2"}
+
+
+async def test_a_refusal_at_the_last_moment_is_a_refusal(desk, monkeypatch):
+    def refuse(station, run):
+        raise CommandRefused("it has tripped meanwhile")
+
+    monkeypatch.setattr(desk.starter, "begin", refuse)
+    assert "meanwhile" in (await desk.ask("start")).reason
+    assert desk.crashes == []

@@ -17,7 +17,6 @@ from daq.cli.tables import Column, fitted
 _STYLES = {"running": "green", "tripped": "bold red", "offline": "red", "paused": "yellow"}
 _STEP_WIDTH = 12
 _BAR_WIDTH = 14
-_NUMBER_WIDTH = 6
 _ROOMY = 120
 """From this width on, a step is shown with what ends it."""
 
@@ -51,10 +50,12 @@ def _columns(stations: Sequence[Mapping[str, Any]], *, brief: bool) -> list[Colu
         Column("cell", each(lambda one: one["cell"]), rank=4),
         Column("cycle", each(_cycle), rank=3),
         Column("step", each(lambda one: _step(one, brief=brief)), least=_STEP_WIDTH),
-        Column("V", each(lambda one: _number(one["voltage_V"], 4)), right=True),
-        Column("A", each(lambda one: _number(one["current_A"], 3)), right=True),
-        Column("degC", each(lambda one: _number(one["temperature_degC"], 1)), rank=1, right=True),
-        Column("Ah", each(lambda one: _number(_net(one), 3)), rank=2, right=True),
+        Column("V", each(lambda one: _number(one["voltage_V"], 4, 6)), right=True),
+        Column("A", each(lambda one: _number(one["current_A"], 3, 6)), right=True),
+        Column(
+            "degC", each(lambda one: _number(one["temperature_degC"], 1, 4)), rank=1, right=True
+        ),
+        Column("Ah", each(lambda one: _number(_net(one), 3, 5)), rank=2, right=True),
         Column("progress", each(_bar), rank=5, width=_BAR_WIDTH),
         Column("left", each(lambda one: duration(one["remaining_s"])), right=True),
     ]
@@ -85,7 +86,8 @@ def _net(station: Mapping[str, Any]) -> float | None:
     return None if charge is None else charge - (discharge or 0.0)
 
 
-def _number(value: float | None, digits: int) -> str | None:
+def _number(value: float | None, digits: int, width: int) -> str | None:
+    """Padded, so that the table does not jump about while it is watched."""
     if value is None:
         return None
-    return f"{round(value, digits) + 0.0:.{digits}f}".rjust(_NUMBER_WIDTH)  # no minus zero
+    return f"{round(value, digits) + 0.0:{width}.{digits}f}"  # the sum has no minus zero

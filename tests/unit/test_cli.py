@@ -381,7 +381,7 @@ def test_the_status_table_fits_the_terminal_and_keeps_what_matters(width, monkey
     assert all(len(line) <= width for line in lines)
     for shown in ("A1", "running", "3.7000", "0.250", "charge C/10", "2 h"):
         assert shown in lines[2]
-    assert ("NMC-0001" in lines[2]) == (width >= 80)
+    assert ("NMC-0001" in lines[2]) == (width >= 100)
     assert ("4.2 V" in lines[2]) == (width >= 140)
 
 

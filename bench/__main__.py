@@ -32,11 +32,11 @@ def main() -> None:
         "c": lambda: scaling.run(scale * 30.0),
         "d": lambda: dict(engine.run()),
     }
-    report: Figures = {"machine": _machine(), "load_before": os.getloadavg()[0]}
+    report: Figures = {"machine": _machine()}
     for part in options.only.split(","):
         print(f"({part}) ...", flush=True)
-        report[part] = parts[part]()
-    report["load_after"] = os.getloadavg()[0]
+        load = os.getloadavg()[0]
+        report[part] = parts[part]() | {"load_average_before": round(load, 2)}
     for line in lines(report):
         print(line)
     print(f"\nwritten to {_write(report, options.results)}")
@@ -54,7 +54,8 @@ def _machine() -> Figures:
 def _write(report: Figures, folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
     file = folder / f"{datetime.now(UTC):%Y-%m-%d}.json"
-    file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    earlier = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}  # other parts
+    file.write_text(json.dumps(earlier | report, indent=1) + "\n", encoding="utf-8")
     return file
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,9 +25,19 @@ from daq.journal.tables import (
     open_for_writing,
     record_row,
 )
-from daq.model import Entry, Event, Record, RunInfo
+from daq.model import Entry, Event, EventKind, Record, RunInfo, Severity
 
 Queued = tuple[str, tuple[Any, ...] | Entry, "Ticket | None"]
+UNWRITABLE = (
+    TypeError,
+    ValueError,
+    OverflowError,
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+)
+"""The entry is at fault and not the disk: a text without UTF-8, a number that does not fit."""
 
 
 class Ticket:
@@ -71,13 +82,15 @@ class Journal:
         self._on_failure = on_failure
         self._on_recovery = on_recovery
         self._queue: deque[Queued] = deque()
+        self._batch: list[Queued] = []
         self._wake = threading.Event()
         self._closing = False
         self._versions = 0
         self._database = open_for_writing(path)
         self._seq = last_seq(self._database)
         self._versions = last_version(self._database)
-        self._thread = threading.Thread(target=self._run, name="journal")
+        # A daemon, so that a process that fails before it can close the journal ends all the same.
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
     # What the control process calls. None of these blocks.
@@ -141,7 +154,7 @@ class Journal:
                 self._fail("its writer thread has died")
 
     def _write_until_closed(self) -> None:
-        batch: list[Queued] = []
+        batch = self._batch
         while True:
             self._wake.wait(self._group_s)
             self._wake.clear()
@@ -156,31 +169,43 @@ class Journal:
                 self._wake.wait(1.0)  # a full disk is not mended faster by trying harder
 
     def _commit(self, batch: list[Queued]) -> bool:
-        seq, versions = self._seq, self._versions
+        before = self._seq, self._versions
         try:
             with self._database:
                 for statement, row, _ in batch:
-                    if isinstance(row, Record):
-                        seq += 1
-                        self._database.execute(INSERT_RECORD, record_row(row, seq))
-                    elif isinstance(row, Event):
-                        seq += 1
-                        self._database.execute(INSERT_EVENT, event_row(row, seq))
-                    elif statement == UPSERT_KEEP:
-                        versions += 1
-                        self._database.execute(statement, (row[0], row[1], versions, row[3]))
-                    elif statement != "sync":
-                        self._database.execute(statement, row)
+                    self._write(statement, row)
         except sqlite3.Error as error:
+            self._seq, self._versions = before
             self._fail(str(error))
             return False
-        self._seq = self.committed = seq
-        self._versions = versions
+        self.committed = self._seq
         self._recover()
         for _, _, ticket in batch:
             if ticket:
                 ticket.settle()
         return True
+
+    def _write(self, statement: str, row: tuple[Any, ...] | Entry) -> None:
+        """One entry; one that cannot be written is told in its place and holds up no other."""
+        try:
+            self._execute(statement, row)
+        except UNWRITABLE as error:
+            message = f"an entry could not be written: {type(error).__name__}: {error}"
+            data = {"severity": Severity.TICKET.value, "message": message, "entry": repr(row)[:500]}
+            self._execute(statement, Event(EventKind.ALARM, time.time(), data=data))
+
+    def _execute(self, statement: str, row: tuple[Any, ...] | Entry) -> None:
+        if isinstance(row, Record):
+            self._database.execute(INSERT_RECORD, record_row(row, self._seq + 1))
+            self._seq += 1
+        elif isinstance(row, Event):
+            self._database.execute(INSERT_EVENT, event_row(row, self._seq + 1))
+            self._seq += 1
+        elif statement == UPSERT_KEEP:
+            self._versions += 1
+            self._database.execute(statement, (row[0], row[1], self._versions, row[3]))
+        elif statement != "sync":
+            self._database.execute(statement, row)
 
     def _fail(self, reason: str) -> None:
         began, self.failed = not self.failed, reason
@@ -195,4 +220,4 @@ class Journal:
     @property
     def backlog(self) -> int:
         """Entries that wait for a commit."""
-        return len(self._queue)
+        return len(self._queue) + len(self._batch)

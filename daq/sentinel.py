@@ -23,6 +23,7 @@ import contextlib
 import json
 import mmap
 import os
+import queue
 import re
 import select
 import signal
@@ -32,7 +33,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ POLL_S = 0.1
 EXCHANGE_S = 0.5
 COMMAND_S = 5.0
 GIVE_UP_S = 60.0
+REPORT_S = 2.0
 RETRY_S = 0.2
 _DOUBLE = struct.Struct("<d")
 _OWN_SLOT, _LOOP_SLOT = 0, 1
@@ -77,14 +79,14 @@ class Watch:
 
     def reload(self) -> None:
         """Take over new recipes; keep the old ones when the file is unreadable."""
-        with contextlib.suppress(OSError, ValueError, KeyError):
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
             status = self._recipes_path.stat()
             seen = (status.st_mtime_ns, status.st_ino)
             if seen == self._recipes_seen:
                 return
             document = json.loads(self._recipes_path.read_text())
-            self.buses = {int(slot): name for slot, name in document["buses"].items()}
-            self.instruments = document["instruments"]
+            buses = {int(slot): name for slot, name in document["buses"].items()}
+            self.buses, self.instruments = buses, dict(document["instruments"])
             self._recipes_seen = seen
 
     def retired(self) -> bool:
@@ -142,11 +144,9 @@ def switch_off(recipe: Recipe) -> str:
             subprocess.run(recipe["command"], timeout=COMMAND_S, check=True)  # noqa: S603
             return ""
         with opened(recipe) as descriptor:
-            for send, expect in recipe["exchanges"]:
-                exchange(descriptor, bytes.fromhex(send), bytes.fromhex(expect))
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
+            return exchange_all(descriptor, recipe["exchanges"])
+    except Exception as error:  # noqa: BLE001 - whatever it is: say so, and try again
         return f"{type(error).__name__}: {error}"
-    return ""
 
 
 @contextlib.contextmanager
@@ -179,6 +179,17 @@ def set_raw(descriptor: int, baud: int, frame: str) -> None:
     attributes[4] = attributes[5] = speed
     termios.tcsetattr(descriptor, termios.TCSANOW, attributes)
     termios.tcflush(descriptor, termios.TCIOFLUSH)
+
+
+def exchange_all(descriptor: int, exchanges: list[list[str]]) -> str:
+    """All of a recipe: a channel that does not confirm must not keep the next one on."""
+    wrong: list[str] = []
+    for send, expect in exchanges:
+        try:
+            exchange(descriptor, bytes.fromhex(send), bytes.fromhex(expect))
+        except ValueError as error:
+            wrong.append(str(error))
+    return "; ".join(wrong)
 
 
 def exchange(descriptor: int, send: bytes, expect: bytes) -> None:
@@ -230,20 +241,48 @@ def switch_all_off(instruments: dict[str, Recipe], say: Any) -> dict[str, str]:
 
 
 class Report:
-    """What the sentinel did, as JSON lines on stderr and in a file that control reads later."""
+    """What the sentinel did, as JSON lines on stderr and in a file that control reads later.
+
+    A thread each writes them: a disk that hangs, or a terminal on which somebody has pressed
+    Ctrl-S, must not hold the next OFF.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / f"sentinel-{int(time.time())}-{os.getpid()}.jsonl"
-        self._lock = threading.Lock()
+        self._outlets = [Outlet(self._to_file), Outlet(lambda line: os.write(2, line))]
 
     def say(self, event: str, **data: Any) -> None:
-        """Write one line; a full disk must not stop the next OFF."""
-        line = json.dumps({"event": event, "utc_s": time.time(), "stamp_s": now(), **data})
-        with self._lock:
+        """Queue one line."""
+        document = {"event": event, "utc_s": time.time(), "stamp_s": now(), **data}
+        line = json.dumps(document).encode() + b"\n"
+        for outlet in self._outlets:
+            outlet.lines.put(line)
+
+    def close(self) -> None:
+        """Wait for what is queued, not for ever."""
+        for outlet in self._outlets:
+            outlet.lines.put(b"")
+        for outlet in self._outlets:
+            outlet.thread.join(REPORT_S)
+
+    def _to_file(self, line: bytes) -> None:
+        with self._path.open("ab") as file:
+            file.write(line)
+
+
+class Outlet:
+    """A thread that writes lines until an empty one comes."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self.lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._write = write
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        while line := self.lines.get():
             with contextlib.suppress(OSError):
-                print(line, file=sys.stderr, flush=True)
-            with contextlib.suppress(OSError), self._path.open("a") as file:
-                file.write(line + "\n")
+                self._write(line)
 
 
 def act(watch: Watch, why: str, report: Report) -> int:
@@ -254,6 +293,7 @@ def act(watch: Watch, why: str, report: Report) -> int:
     results = switch_all_off(watch.instruments, report.say)
     failed = sorted(name for name, error in results.items() if error)
     report.say("done", off=sorted(set(results) - set(failed)), not_off=failed)
+    report.close()
     return 1 if failed else 0
 
 

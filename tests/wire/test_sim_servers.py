@@ -348,13 +348,15 @@ def test_edges_carry_stamps_that_other_processes_share(bench):
 
 
 def test_a_marked_limit_counts_what_flows_beyond_it(bench, client):
-    bench.mark("cell-1", "soon", "voltage_V", above=bench.state("cell-1")["voltage_V"] + 0.02)
+    before = bench.ledger("cell-1")["charged_Ah"]
     client.send(b"VOLT 4.1;:CURR:LIM 2;:OUTP 1")
+    until(lambda: bench.ledger("cell-1")["charged_Ah"] > before)
+    bench.mark("cell-1", "soon", "voltage_V", above=bench.state("cell-1")["voltage_V"] + 0.005)
     until(lambda: bench.ledger("cell-1")["marks"]["soon"]["charged_Ah"] > 0.0)
     client.ask(b"OUTP 0;*OPC?")
     mark = bench.ledger("cell-1")["marks"]["soon"]
     assert mark["crossed_real_s"] <= bench.ledger("cell-1")["edges"][-1]["real_s"]
-    assert mark["charged_Ah"] < bench.ledger("cell-1")["charged_Ah"]
+    assert mark["charged_Ah"] < bench.ledger("cell-1")["charged_Ah"] - before
 
 
 def test_the_tape_holds_what_passed_both_ways_with_stamps_that_other_processes_share(bench, client):

@@ -15,7 +15,8 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict
 from typing import Any
 
@@ -77,6 +78,7 @@ class Supervisor:
         self._sentinel = processes.sentinel(lab)
         self._children = processes.others(lab)
         self._state_at = 0.0
+        self._not_off: set[str] = set()  # potentiostats that did not open their cell at the end
 
     async def run(self) -> int:
         """Serve until a signal comes. 0 when every output was verified OFF at the end."""
@@ -210,14 +212,20 @@ class Supervisor:
 
     async def _go_down(self) -> bool:
         _log.info("stopping")
+        self._stopping.set()  # also when it goes down for a reason of its own
         await self._server.stop()
-        for station in self._bench.stations.values():
-            station.home.urge(lambda s=station: _leave(s))
-        for name, bus in self._bench.buses.items():
-            bus.urge(lambda n=name: self._rest(n))
-        safe = await self._all_off()
+        asked = [
+            station.home.call(lambda s=station: _leave(s), urgent=True)
+            for station in self._bench.stations.values()
+        ]
+        asked += [
+            bus.call(lambda n=name: self._rest(n), urgent=True)
+            for name, bus in self._bench.buses.items()
+        ]
+        await self._all_off(asked)
         self._keep_states_now()
-        safe &= await self._all_ended()
+        ended = await self._all_ended()
+        safe = ended and not self._any_on()  # only now can nothing change any more
         for instrument in self._bench.instruments.values():
             instrument.close()
         if safe:
@@ -234,15 +242,18 @@ class Supervisor:
         _log.info("stopped", outputs_off=safe)
         return safe
 
-    async def _all_off(self) -> bool:
+    async def _all_off(self, asked: Sequence[Future[None]]) -> None:
+        """Let every bus come to it, and give what is owed a while to be repeated."""
         deadline = monotonic() + OFF_S
         while monotonic() < deadline:
+            if all(job.done() for job in asked) and not self._any_on():
+                return
             self._heartbeat.beat(LOOP_SLOT)
-            outputs = [station.output for station in self._bench.stations.values()]
-            if not any(output.on or output.owed for output in outputs):
-                return True
             await asyncio.sleep(0.02)
-        return False
+
+    def _any_on(self) -> bool:
+        outputs = (station.output for station in self._bench.stations.values())
+        return bool(self._not_off) or any(output.on or output.owed for output in outputs)
 
     async def _all_ended(self) -> bool:
         """End the bus threads; the sentinel must not mistake a slow last OFF for a hang."""
@@ -259,7 +270,7 @@ class Supervisor:
         return not waiting
 
     def _rest(self, bus: str) -> None:
-        """Make safe what is not a station's output: chambers, potentiostats, spare channels."""
+        """Make safe what is not a station's output: chambers and potentiostats."""
         for instrument in self._bench.loops[bus].instruments:
             if not instrument.online:
                 continue
@@ -269,6 +280,8 @@ class Supervisor:
                         instrument.driver.off(channel)
             except InstrumentError as error:
                 _log.error("not verified OFF", instrument=instrument.name, error=str(error))
+                if isinstance(instrument.driver, Potentiostat):
+                    self._not_off.add(instrument.name)
 
     def _keep_states_now(self) -> None:
         self._state_at = 0.0

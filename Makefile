@@ -21,7 +21,7 @@ demo: $(VENV)/runtime.stamp
 	$(BIN)/daq demo
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --durations=10
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

@@ -6,12 +6,19 @@ import os
 import pty
 import select
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
-from types import TracebackType
 
 PATIENCE_S = 90.0
 CTRL_C = b"\x03"
+IN_THE_FOREGROUND = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 
 
 class Terminal:
@@ -27,21 +34,25 @@ class Terminal:
 
     def __init__(self, command: list[str], folder: Path) -> None:
         self.shown = ""
-        self.pid, self._terminal = pty.fork()
-        if self.pid == 0:
-            os.chdir(folder)
-            os.execvpe(command[0], command, os.environ | {"COLUMNS": "80", "TERM": "xterm"})
-        self._code: int | None = None
+        self._terminal, theirs = pty.openpty()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", IN_THE_FOREGROUND, *command],
+            cwd=folder,
+            env=os.environ | {"COLUMNS": "80", "TERM": "xterm"},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        self.pid = self._process.pid
 
     def __enter__(self) -> Terminal:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        if self._code is None:
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
             os.killpg(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
+            self._process.wait()
         if self._terminal >= 0:
             os.close(self._terminal)
 
@@ -68,14 +79,12 @@ class Terminal:
             assert time.monotonic() < deadline, self.shown
             if self._terminal >= 0:
                 self._read()
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
+            if self._process.poll() is not None:
                 break
             time.sleep(0.02)
         while self._terminal >= 0 and self._read():
             pass
-        self._code = os.waitstatus_to_exitcode(status)
-        return self._code
+        return self._process.returncode
 
     def _read(self) -> bool:
         """Take what it shows; False when nobody can show anything any more."""

@@ -9,12 +9,12 @@ instrument (GPIB, USB). Prints one line each; exit code 0 when every OFF was ver
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from daq.bus.resource import make_line
 from daq.config import InstrumentConfig, Lab, load_lab
 from daq.driver import Logger
-from daq.errors import DaqError, InstrumentError
+from daq.errors import DaqError, InputError, InstrumentError
 
 
 def switch_off(config: InstrumentConfig, backend: str) -> str:
@@ -27,19 +27,34 @@ def switch_off(config: InstrumentConfig, backend: str) -> str:
         line.open()
         try:
             driver.identify()
-            driver.setup()
-            for channel in driver.channels:
-                driver.off(channel)
+            _tried(driver.setup)  # what cannot be set up may still be switched off
+            wrong = [_tried(lambda at=channel: driver.off(at)) for channel in driver.channels]
         finally:
             line.close()
+    except DaqError as error:
+        return f"{type(error).__name__}: {error}"
+    return "; ".join(filter(None, wrong))
+
+
+def _tried(attempt: Callable[[], None]) -> str:
+    try:
+        attempt()
     except InstrumentError as error:
         return f"{type(error).__name__}: {error}"
     return ""
 
 
 def switch_lab_off(lab: Lab, names: Iterable[str] = ()) -> dict[str, str]:
-    """Switch the named instruments off, all of the lab's when none is named."""
+    """Switch the named instruments off, all of the lab's when none is named.
+
+    Raises:
+        InputError: the lab has no instrument of that name; nothing was touched.
+    """
     wanted = list(names) or list(lab.instruments)
+    for name in wanted:
+        if name not in lab.instruments:
+            known = ", ".join(lab.instruments)
+            raise InputError(f"no instrument is called {name!r}", remedy=f"there are: {known}")
     return {name: switch_off(lab.instruments[name], lab.visa_backend) for name in wanted}
 
 
@@ -47,7 +62,7 @@ def main(arguments: list[str]) -> int:
     """See the module's docstring."""
     try:
         results = switch_lab_off(load_lab(arguments[0]), arguments[1:])
-    except (DaqError, IndexError, KeyError) as error:
+    except (DaqError, IndexError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     for name, error in results.items():

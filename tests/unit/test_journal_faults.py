@@ -217,6 +217,16 @@ def test_a_slow_disk_holds_nobody_up_who_appends(path):
     assert len(entries(path)) == 1000
 
 
+def test_the_number_of_the_last_event_is_told_apart_from_that_of_the_last_record(path, journal):
+    with JournalReader(path) as reader:
+        assert reader.last_event() == 0
+        journal.append(record(1))
+        journal.append(note())
+        journal.append(record(2))
+        written(journal)
+        assert (reader.last_event(), reader.head()) == (2, 3)
+
+
 # Entries that cannot be written.
 
 

@@ -62,6 +62,8 @@ def test_a_script_that_is_interrupted_stops_its_run(tmp_path, broker):
     with running_daemon(tmp_path, mqtt={"broker": broker}) as (bench, daemon):
         running = script(url_of(daemon, broker), "A1", written(tmp_path, CHARGE), "c1")
         daemon.energised()
+        assert running.stdout is not None
+        assert running.stdout.readline()  # it knows its run; before, there is nothing to stop
         running.send_signal(signal.SIGINT)
         output, _ = running.communicate(timeout=60)
         assert running.returncode == 1, output

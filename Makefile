@@ -1,6 +1,10 @@
 # make demo    form four simulated cells, from nothing
 # make test    everything that is tested; `make check` first, if the code is to be judged as well
 # make check   style, types, layers, fresh schemas
+# make faults  every named fault, and docs/faults.md from what came of it
+# make torture kills, power cuts and forgeries by the thousand; TRIALS=1000
+# make fuzz    every parser under hostile input; SECONDS=600 each
+# make soak    a simulated bench for hours; HOURS=1
 # make bench   how fast it is, printed and written to bench/results/
 # make clean   removes what the others made
 #
@@ -15,7 +19,7 @@ SUITABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKERS ?= 2
 
-.PHONY: demo test check bench install clean
+.PHONY: demo test check bench faults torture fuzz soak install clean
 
 demo: $(VENV)/runtime.stamp
 	$(BIN)/daq demo
@@ -29,6 +33,25 @@ check: $(VENV)/dev.stamp
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q -k fresh tests/unit/test_schemas.py tests/unit/test_gateway_asyncapi.py
+
+# Each of the three takes a parameter that sizes its box.
+TRIALS ?= 1000
+SECONDS ?= 600
+HOURS ?= 1
+
+torture: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest tests/torture --trials $(TRIALS) --timeout 0 -rA -s
+
+fuzz: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest tests/fuzz --seconds $(SECONDS) --timeout 0 -rA -s
+
+soak: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.soak --hours $(HOURS)
+
+faults: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -n $(WORKERS) -m fault --faults build/faults.json
+	$(BIN)/python -m tests.faults.page build/faults.json > build/faults.md
+	mv build/faults.md docs/faults.md
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m bench

@@ -338,11 +338,22 @@ class RunInfo:
     outcome: str = ""
 
 
+class Role(StrEnum):
+    """What somebody may do; which verb needs which is in daq/access/roles.py."""
+
+    NOBODY = ""
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """What a person or a script asks of the daemon.
 
-    `id` makes it idempotent: the same id again gets the stored reply.
+    Attributes:
+        id: makes it idempotent: the same id again gets the stored reply.
+        role: given by whoever has authenticated the sender, never read from a message.
     """
 
     verb: str
@@ -352,6 +363,7 @@ class Command:
     issued_utc_s: float = nan
     expires_utc_s: float = inf
     arguments: Mapping[str, Any] = field(default_factory=nothing)
+    role: Role = Role.NOBODY
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from daq.access.roles import OFF_VERBS, check_role
 from daq.control.assembly import Bench
 from daq.control.start import Starter
 from daq.control.station import Station
@@ -109,7 +110,8 @@ class Commands:
             if handler is None:
                 known = ", ".join(sorted(self._handlers))
                 raise CommandRefused(f"there is no command {command.verb!r}", remedy=known)
-            if time.time() > command.expires_utc_s:
+            check_role(command)
+            if time.time() > command.expires_utc_s and command.verb not in OFF_VERBS:
                 raise CommandRefused("the command has expired")
             return Reply(command.id, "done", data=await handler(command))
         except DaqError as error:
@@ -125,6 +127,7 @@ class Commands:
             "verb": command.verb,
             "id": command.id,
             "client": command.client,
+            "role": command.role.value,
             "station": command.station,
             "state": reply.state,
             "reason": reply.reason,

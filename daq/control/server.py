@@ -2,14 +2,18 @@
 
 Each connection may send many commands; every command runs in its own task, so that one that
 takes long does not hold up the next. What a command means is daq/control/commands.py.
+
+Who connects is asked of the kernel: the owner of the daemon, and root, may do everything.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
+from daq.access.peer import Peer, peer_of
 from daq.control.client import SOCKET_NAME, decode_command, encode_reply
 from daq.errors import DaqError
 from daq.logs import get_logger
@@ -49,9 +53,10 @@ class CommandServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tasks: set[asyncio.Task[None]] = set()
+        peer = peer_of(writer.get_extra_info("socket"))
         try:
             while line := await reader.readline():
-                task = asyncio.create_task(self._answer(line, writer))
+                task = asyncio.create_task(self._answer(line, peer, writer))
                 for owner in (tasks, self._tasks):
                     owner.add(task)
                     task.add_done_callback(owner.discard)
@@ -61,9 +66,9 @@ class CommandServer:
         finally:
             writer.close()
 
-    async def _answer(self, line: bytes, writer: asyncio.StreamWriter) -> None:
+    async def _answer(self, line: bytes, peer: Peer, writer: asyncio.StreamWriter) -> None:
         try:
-            reply = await self._handle(decode_command(line))
+            reply = await self._handle(replace(decode_command(line), role=peer.role))
         except DaqError as error:
             reply = Reply("", "refused", str(error))
         if not writer.is_closing():

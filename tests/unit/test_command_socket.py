@@ -8,6 +8,7 @@ import os
 import socket
 import stat
 import time
+from dataclasses import replace
 from math import inf
 
 import pytest
@@ -24,7 +25,7 @@ from daq.control.client import (
 )
 from daq.control.server import LONGEST_LINE, CommandServer
 from daq.errors import DaqError
-from daq.model import Command, Reply
+from daq.model import Command, Reply, Role
 
 
 class Desk:
@@ -68,7 +69,7 @@ async def test_a_command_is_answered(tmp_path, desk):
     command = new_command("pause", "A1", reason="lunch")
     reply = await ask(tmp_path, command)
     assert reply == Reply(command.id, "done", "", {"verb": "pause"})
-    assert desk.asked == [command]
+    assert desk.asked == [replace(command, role=Role.ADMIN)]  # the owner of the daemon
 
 
 async def test_the_blocking_client_gets_the_same(tmp_path, desk):
@@ -205,3 +206,13 @@ def test_a_reply_survives_the_wire():
     assert decode_reply(encode_reply(reply)) == reply
     with pytest.raises(DaqError, match="as expected"):
         decode_reply(b"")
+
+
+async def test_a_role_in_the_message_is_not_believed(tmp_path, desk, monkeypatch):
+    monkeypatch.setattr("daq.access.peer.os.geteuid", lambda: os.getuid() + 1)
+    monkeypatch.setattr("daq.access.peer._ROOT", -1)  # the tests may run as root themselves
+    reader, writer = await connect(tmp_path)
+    writer.write(line("start", role="admin"))
+    assert json.loads(await reader.readline())["state"] == "done"  # the desk asks for no role
+    writer.close()
+    assert desk.asked[0].role is Role.NOBODY

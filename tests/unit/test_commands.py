@@ -10,12 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from daq.access.roles import NEEDED, at_least
 from daq.bus.bus import Bus
 from daq.clock import monotonic
 from daq.control.commands import Commands
 from daq.errors import CommandRefused
 from daq.journal import Kept
-from daq.model import Command, EventKind, Reply
+from daq.model import Command, EventKind, Reply, Role
 from tests.unit.fakes import CHARGE, MemoryJournal, Stand, TurnedClock
 
 PATIENCE_S = 20.0
@@ -99,10 +100,12 @@ class Desk:
     def one(self):
         return self.stands["A1"]
 
-    async def ask(self, verb, station="A1", *, key="", expires=inf, **arguments) -> Reply:
+    async def ask(
+        self, verb, station="A1", *, key="", expires=inf, role=Role.ADMIN, **arguments
+    ) -> Reply:
         self.asked += 1
         key = key or f"id-{self.asked}"
-        command = Command(verb, key, "ana", station, time.time(), expires, arguments)
+        command = Command(verb, key, "ana", station, time.time(), expires, arguments, role)
         return await self.commands.handle(command)
 
 
@@ -159,7 +162,7 @@ async def test_an_answer_of_an_earlier_session_is_known():
 
 
 async def test_what_was_asked_without_an_id_is_carried_out_every_time(desk):
-    command = Command("stop", "", "ana", "A1", time.time())
+    command = Command("stop", "", "ana", "A1", time.time(), role=Role.VIEWER)
     for _ in range(2):
         assert (await desk.commands.handle(command)).state == "done"
     assert desk.one.driver.count("off") == 2
@@ -186,6 +189,36 @@ async def test_only_the_latest_answers_are_kept(desk, monkeypatch):
 async def test_a_command_that_has_expired_is_refused_and_changes_nothing(desk):
     reply = await desk.ask("start", expires=time.time() - 1.0)
     assert "expired" in reply.reason
+    assert desk.starter.makes == 0
+
+
+@pytest.mark.parametrize("verb", ["stop", "pause"])
+async def test_but_off_is_never_too_late(verb, desk):
+    await desk.ask("start")
+    assert (await desk.ask(verb, expires=time.time() - 1.0)).state == "done"
+    assert not desk.one.driver.is_on
+
+
+# By whom.
+
+
+def test_every_verb_has_its_role(desk):
+    assert set(desk.commands._handlers) == set(NEEDED)
+
+
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("verb", sorted(NEEDED))
+async def test_a_command_is_for_those_who_have_its_role(verb, role, desk):
+    desk.one.latched()
+    reply = await desk.ask(verb, role=role, reason="x", instrument="pico")
+    allowed = at_least(role, NEEDED[verb])
+    assert ("needs the role" in reply.reason) is not allowed
+    (event,) = desk.journal.events(EventKind.COMMAND) or [None]
+    assert event is None or event.data["role"] == role.value
+
+
+async def test_a_refused_role_changes_nothing(desk):
+    assert (await desk.ask("start", role=Role.VIEWER)).state == "refused"
     assert desk.starter.makes == 0
 
 

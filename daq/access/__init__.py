@@ -1,0 +1,1 @@
+"""Who may do what: roles, keys, the signed envelope of commands, the audit log."""

@@ -26,6 +26,7 @@ from daq.labfile import (
     OffsetsModel,
     Sharing,
     StationModel,
+    UpsModel,
 )
 from daq.model import Cell, ChannelRef, Limits
 from daq.yamlfile import Document, Where, read
@@ -101,6 +102,14 @@ class MqttConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class UpsConfig:
+    """A power supply: `on_battery` (an absolute path) exists while it runs on its battery."""
+
+    on_battery: Path
+    at_most_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Lab:
     """One lab file, checked.
 
@@ -108,6 +117,7 @@ class Lab:
         text, sha256: of the file as it was read; they travel with every run.
         data: absolute path of the folder of journal and results.
         protocols: absolute path of the folder of protocols that may be started by name.
+        restarts_crashes, restarts_within_s: so many crashes in this (real) time, and it stays down.
     """
 
     name: str
@@ -119,6 +129,9 @@ class Lab:
     clock_factor: float
     mqtt: MqttConfig
     visa_backend: str
+    restarts_crashes: int
+    restarts_within_s: float
+    ups: UpsConfig | None
     instruments: Mapping[str, InstrumentConfig]
     stations: Mapping[str, StationConfig]
     cells: Mapping[str, Cell]
@@ -163,6 +176,9 @@ def load_lab(path: Path | str) -> Lab:
         clock_factor=file.clock.factor,
         mqtt=_mqtt(file.mqtt, file.lab, folder),
         visa_backend=file.visa.backend,
+        restarts_crashes=file.restarts.crashes,
+        restarts_within_s=file.restarts.within,
+        ups=_ups(file.ups, folder) if file.ups else None,
         instruments=_frozen(
             (name, _instrument(name, model, document, folder))
             for name, model in file.instruments.items()
@@ -197,6 +213,10 @@ def _mqtt(model: MqttModel, lab: str, folder: Path) -> MqttConfig:
         cert_file=path(model.cert_file),
         key_file=path(model.key_file),
     )
+
+
+def _ups(model: UpsModel, folder: Path) -> UpsConfig:
+    return UpsConfig((folder / model.on_battery).resolve(), model.at_most)
 
 
 def _instrument(

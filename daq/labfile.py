@@ -145,6 +145,25 @@ class InstrumentModel(FileModel):
     """Channel number -> what the calibration found."""
 
 
+class RestartsModel(FileModel):
+    """When a daemon that crashes again and again stays down, with every output OFF."""
+
+    crashes: int = Field(default=2, ge=1, le=1_000_000)
+    """So many crashes..."""
+    within: Duration = 60.0
+    """...within this time (real time)."""
+
+
+class UpsModel(FileModel):
+    """An uninterruptible power supply, as its own program (NUT, apcupsd) reports it."""
+
+    on_battery: str = Field(examples=["/run/ups/on-battery"])
+    """This file exists while the supply runs on its battery; made and removed by a hook of that
+    program. Relative to this file."""
+    at_most: Duration = 60.0
+    """On battery for longer, every run is paused (real time)."""
+
+
 class HardLimitsModel(FileModel):
     """A station's hard limits: nothing may exceed them, whatever a protocol says."""
 
@@ -267,6 +286,10 @@ class LabFileModel(FileModel):
     """Broker."""
     visa: VisaModel = VisaModel()
     """VISA library."""
+    restarts: RestartsModel = RestartsModel()
+    """When a daemon that crashes again and again stays down."""
+    ups: UpsModel | None = None
+    """The power supply's own word that the mains has failed."""
     instruments: dict[InstrumentName, InstrumentModel] = Field(
         min_length=1,
         examples=[

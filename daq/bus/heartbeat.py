@@ -31,6 +31,18 @@ RETIRED = -1.0
 _DOUBLE = struct.Struct("<d")
 
 
+def last_beat_s(path: Path) -> float | None:
+    """Last beat of the event loop of the session that wrote this file; None where none is owed.
+
+    None for a session that retired, for one that never beat, and where there is no such file.
+    """
+    try:
+        stamp: float = _DOUBLE.unpack_from(path.read_bytes(), LOOP_SLOT * _DOUBLE.size)[0]
+    except (OSError, struct.error):
+        return None
+    return stamp if stamp > 0 else None
+
+
 class Heartbeat:
     """The writing side, in control. Making it forgets every earlier beat."""
 

@@ -7,6 +7,7 @@
 | 2 | a file or an argument is wrong; nothing was started |
 | 3 | no daemon, or no broker, answers |
 | 4 | the daemon refused; the reason is printed |
+| 5 | `daq serve`: crashed again and again; it stays down, every output OFF |
 | 130 | Ctrl-C |
 """
 

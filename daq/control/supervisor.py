@@ -26,6 +26,7 @@ from daq.config import Lab
 from daq.control import processes
 from daq.control.assembly import Surroundings, assemble
 from daq.control.commands import Commands
+from daq.control.crashes import EXIT_CRASH_LOOP, stays_down
 from daq.control.earlier import Earlier
 from daq.control.faults import Faults
 from daq.control.instrument import Instrument
@@ -305,7 +306,10 @@ def _p99(values: list[float]) -> float:
 
 
 def serve(lab: Lab) -> int:
-    """Run the daemon for a lab until it is told to end.
+    """Run the daemon for a lab until it is told to end; returns the exit code.
+
+    0: every output was verified OFF; 1: not all were, and the sentinel insists; 5: it has crashed
+    too often lately, and did not come up.
 
     Raises:
         DaqError: another daemon runs, the journal cannot be opened, or lab time is accelerated
@@ -318,6 +322,8 @@ def serve(lab: Lab) -> int:
             remedy="start the simulated bench first, or remove clock.factor",
         )
     with locked(lab.data):
+        if stays_down(lab):
+            return EXIT_CRASH_LOOP
 
         async def main() -> int:
             return await Supervisor(lab).run()

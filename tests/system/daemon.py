@@ -120,6 +120,7 @@ def lab_file(bench: RunningBench, factor: float = 1.0, **changes: Any) -> dict[s
         "data": "data",
         "clock": {"factor": factor},
         "mqtt": {"broker": "none"},
+        "restarts": {"crashes": 1000},  # a test may kill it as often as it likes
         "instruments": instruments,
         "stations": {
             f"A{number}": {

@@ -15,15 +15,19 @@ import json
 import socket
 import time
 import uuid
+from collections.abc import Mapping
 from math import inf, isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from daq.errors import DaqError
+from daq.errors import DaqError, InputError
+from daq.jsontext import LARGEST, read_object
 from daq.model import Command, Reply
 
 SOCKET_NAME = "control.sock"
-_LONGEST_LINE = 4_000_000
+LONGEST_COMMAND = 2_000_000
+"""Bytes of one line to the daemon: a protocol of 1 MiB, its line ends and quotes escaped."""
+_LONGEST_REPLY = 4_000_000
 
 
 def encode_command(command: Command) -> bytes:
@@ -47,20 +51,45 @@ def decode_command(line: bytes) -> Command:
     Raises:
         DaqError: it is not one.
     """
-    try:
-        document = json.loads(line)
-        expires = document.get("expires_utc_s")
-        return Command(
-            str(document["verb"]),
-            str(document["id"]),
-            str(document["client"]),
-            str(document.get("station") or ""),
-            float(document["issued_utc_s"]),
-            inf if expires is None else float(expires),
-            dict(document.get("arguments") or {}),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DaqError(f"not a command: {error}") from error
+    document = read_object(line, LONGEST_COMMAND)
+    expires = document.get("expires_utc_s")
+    command = Command(
+        _text(document, "verb"),
+        _text(document, "id"),
+        _text(document, "client"),
+        _text(document, "station", optional=True),
+        _moment(document, "issued_utc_s"),
+        inf if expires is None else _moment(document, "expires_utc_s"),
+        _arguments(document),
+    )
+    protocol = command.arguments.get("text")
+    rest = len(line) - (len(json.dumps(protocol)) if isinstance(protocol, str) else 0)
+    if rest > LARGEST:
+        raise InputError(f"not a command: more than {LARGEST} bytes beside the protocol's text")
+    return command
+
+
+def _text(document: Mapping[str, Any], key: str, *, optional: bool = False) -> str:
+    value = document.get(key)
+    if value is None and optional:
+        return ""
+    if not isinstance(value, str):
+        raise InputError(f"not a command: {key!r} is not a text")
+    return value
+
+
+def _moment(document: Mapping[str, Any], key: str) -> float:
+    value = document.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InputError(f"not a command: {key!r} is not a time in Unix seconds")
+    return float(value)
+
+
+def _arguments(document: Mapping[str, Any]) -> dict[str, Any]:
+    value = document.get("arguments")
+    if value is not None and not isinstance(value, dict):
+        raise InputError("not a command: 'arguments' is not an object")
+    return cast("dict[str, Any]", value or {})
 
 
 def encode_reply(reply: Reply) -> bytes:
@@ -83,7 +112,7 @@ def decode_reply(line: bytes) -> Reply:
     try:
         document = json.loads(line)
         return Reply(document["id"], document["state"], document["reason"], document["data"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DaqError(f"the daemon did not answer as expected: {error}") from error
 
 
@@ -125,7 +154,7 @@ class ControlClient:
                 peer.connect(str(self._path))
                 peer.sendall(encode_command(command))
                 with peer.makefile("rb") as lines:
-                    line = lines.readline(_LONGEST_LINE)
+                    line = lines.readline(_LONGEST_REPLY)
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise DaqError(
                 f"no daemon runs on {self._path.parent}", remedy="start it: daq serve LAB"
@@ -144,7 +173,7 @@ async def ask(data: Path, command: Command, timeout_s: float = 15.0) -> Reply:
     try:
         async with asyncio.timeout(timeout_s):
             reader, writer = await asyncio.open_unix_connection(
-                data / SOCKET_NAME, limit=_LONGEST_LINE
+                data / SOCKET_NAME, limit=_LONGEST_REPLY
             )
             try:
                 writer.write(encode_command(command))

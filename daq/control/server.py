@@ -14,12 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from daq.access.peer import Peer, peer_of
-from daq.control.client import SOCKET_NAME, decode_command, encode_reply
+from daq.control.client import LONGEST_COMMAND, SOCKET_NAME, decode_command, encode_reply
 from daq.errors import DaqError
 from daq.logs import get_logger
 from daq.model import Command, Reply
 
-LONGEST_LINE = 2_000_000
 Handler = Callable[[Command], Awaitable[Reply]]
 
 
@@ -40,7 +39,9 @@ class CommandServer:
     async def start(self) -> None:
         """Bind the socket; replaces one that a dead daemon left behind (the lab is locked)."""
         self._path.unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(self._serve, self._path, limit=LONGEST_LINE)
+        self._server = await asyncio.start_unix_server(
+            self._serve, self._path, limit=LONGEST_COMMAND
+        )
         self._path.chmod(0o600)
 
     async def stop(self) -> None:

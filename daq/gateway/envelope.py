@@ -7,8 +7,6 @@ names, finite numbers, unknown keys, age.
 
 from __future__ import annotations
 
-import json
-import math
 from datetime import datetime
 from typing import Annotated, Any, cast
 
@@ -22,12 +20,11 @@ from pydantic import (
     model_validator,
 )
 
-from daq.errors import CommandRefused
+from daq.errors import CommandRefused, InputError
 from daq.gateway.topics import NAME, is_name
+from daq.jsontext import read_object
 from daq.model import Command
 
-MAX_BYTES = 64 * 1024
-MAX_DEPTH = 16
 MAX_VALIDITY_S = 3600.0
 """Longest time from `issued` to `expires`: nobody knows what a bench looks like in an hour."""
 MAX_AHEAD_S = 30.0
@@ -193,54 +190,10 @@ def parse(verb: str, payload: bytes, *, retained: bool, now_utc_s: float) -> Com
 
 
 def _document(payload: bytes) -> dict[str, Any]:
-    if len(payload) > MAX_BYTES:
-        raise EnvelopeRefused(f"more than {MAX_BYTES} bytes")
     try:
-        value = json.loads(
-            payload.decode(),
-            parse_constant=_no_constant,
-            parse_float=_finite,
-            object_pairs_hook=_unique,
-        )
-    except (ValueError, RecursionError) as error:
-        raise EnvelopeRefused(f"not JSON: {type(error).__name__}") from None
-    if not isinstance(value, dict):
-        raise EnvelopeRefused("not a JSON object")
-    document = cast("dict[str, Any]", value)
-    if _is_deeper_than(document, MAX_DEPTH):
-        raise EnvelopeRefused(f"nested deeper than {MAX_DEPTH}", **_asker(document))
-    return document
-
-
-def _no_constant(text: str) -> float:
-    raise ValueError(f"{text} is not JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError("a number out of range")
-    return value
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a duplicate key")
-    return found
-
-
-def _is_deeper_than(value: Any, depth: int) -> bool:
-    level: list[Any] = [value]
-    for _ in range(depth):
-        level = [child for item in level for child in _children(item)]
-    return any(isinstance(item, (dict, list)) for item in level)
-
-
-def _children(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return list(cast("dict[str, Any]", value).values())
-    return cast("list[Any]", value) if isinstance(value, list) else []
+        return read_object(payload)
+    except InputError as error:
+        raise EnvelopeRefused(error.message) from None
 
 
 def _asker(document: dict[str, Any]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from math import inf
 import pytest
 
 from daq.control.client import (
+    LONGEST_COMMAND,
     SOCKET_NAME,
     ControlClient,
     ask,
@@ -23,7 +24,7 @@ from daq.control.client import (
     encode_reply,
     new_command,
 )
-from daq.control.server import LONGEST_LINE, CommandServer
+from daq.control.server import CommandServer
 from daq.errors import DaqError
 from daq.model import Command, Reply, Role
 
@@ -104,7 +105,7 @@ async def test_what_is_no_command_is_refused_and_the_next_one_is_served(garbage,
 
 async def test_a_line_without_an_end_costs_its_connection_and_nothing_else(tmp_path, desk):
     reader, writer = await connect(tmp_path)
-    writer.write(b"x" * (LONGEST_LINE + 100_000))
+    writer.write(b"x" * (LONGEST_COMMAND + 100_000))
     assert await reader.read() == b""
     writer.close()
     assert (await ask(tmp_path, new_command("stop"))).state == "done"

@@ -121,6 +121,11 @@ class EventMessage(Outbound):
     """Something that happened: step edges, trips, alarms, start and end of runs."""
 
     seq: int
+    previous_seq: int | None = Field(
+        default=None,
+        description="seq of the station's event before, on the same topic; null where events may "
+        "be missing before this one",
+    )
     station: str = Field(description="empty for events of the daemon itself")
     run: str
     kind: str
@@ -145,6 +150,11 @@ class HistorySamples(Outbound):
     station: str
     run: str
     first_seq: int
+    previous_seq: int | None = Field(
+        default=None,
+        description="seq of the last row of the station's batch before on history; null where "
+        "the back-fill begins or goes on after a break",
+    )
     columns: tuple[str, ...] = COLUMNS
     rows: list[tuple[float | int | None, ...]]
 

@@ -13,12 +13,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import ParamSpec, Protocol, TypeVar
 
 from daq.clock import monotonic
-from daq.gateway.batches import LiveBatches, Outgoing, history_messages
+from daq.gateway.batches import HistoryBatches, LiveBatches, Outgoing
 from daq.gateway.cursor import Cursor, Gap
 from daq.gateway.messages import as_json
 from daq.gateway.topics import Topics
 from daq.journal import JournalReader, Kept
-from daq.model import Event
 
 POLL_S = 0.1
 SAMPLES_S = 0.5
@@ -27,9 +26,13 @@ LIVE_PAGE = 1000
 MOST_BEHIND = 5000
 """Entries that the live tail may be behind before it leaves them to the back-fill."""
 STATE_PERIOD_S = 0.5
-HISTORY_PAGE = 500
-HISTORY_RATE_HZ = 5000.0
-"""Most back-filled entries per second: the two cores belong to control."""
+HISTORY_RATE_HZ = 20_000.0
+"""Most back-filled entries per second, a quarter of a core: the processor belongs to control."""
+SMALLEST_PAGE, FIRST_PAGE, LARGEST_PAGE = 64, 512, 4096
+"""Entries of history in flight at once. A large page has more rows to a message, which is what
+makes it cheap; on a slow line it would make what happens now wait, or never get through at all."""
+QUICK_S, SLOW_S = 0.2, 0.5
+"""A page acknowledged within the first may be followed by a larger one, after the second not."""
 
 
 class Outbox(Protocol):
@@ -104,13 +107,13 @@ class LiveTail:
 
     async def _publish_page(self) -> None:
         after = self._cursor.live
-        entries = await in_thread(self._reader.entries, after, LIVE_PAGE)
-        if not entries:
+        page = await in_thread(self._reader.page, after, LIVE_PAGE)
+        if not page:
             return
-        await self._outbox.publish_all(self._batches.messages(entries))
-        await in_thread(self._cursor.advance, entries[-1].seq)
+        await self._outbox.publish_all(self._batches.messages(page))
+        await in_thread(self._cursor.advance, page.last_seq)
         self._samples_due_s = monotonic() + SAMPLES_S
-        if any(isinstance(entry, Event) for entry in entries):
+        if page.events:
             self._states_due_s = 0.0  # an edge: the state that goes with it follows at once
 
     async def _publish_states(self) -> None:
@@ -148,10 +151,11 @@ class BackFill:
         self._reader = reader
         self._cursor = cursor
         self._outbox = outbox
-        self._topics = topics
+        self._batches = HistoryBatches(topics)
         self._announce = announce
         self._missed = missed
         self._rate_hz = rate_hz
+        self._limit = FIRST_PAGE
 
     async def run(self) -> None:
         """Publish until cancelled, or until the connection fails."""
@@ -166,19 +170,25 @@ class BackFill:
     async def _fill(self, gap: Gap) -> None:
         began_s = monotonic()
         messages, last, count = await in_thread(self._page, gap)
+        sent_s = monotonic()
         await self._outbox.publish_all(messages)
+        self._adapt(monotonic() - sent_s)
         if await in_thread(self._cursor.fill, gap, last):
             await self._announce()
         await asyncio.sleep(max(0.0, began_s + count / self._rate_hz - monotonic()))
 
     def _page(self, gap: Gap) -> tuple[list[Outgoing], int, int]:
         """Messages, the number they reach to, and how many entries they hold."""
-        page = self._reader.entries(gap.after, HISTORY_PAGE)
-        wanted = [entry for entry in page if entry.seq <= gap.last]
-        messages = list(history_messages(self._topics, gap, wanted))
+        page = self._reader.page(gap.after, self._limit, gap.last)
         # Nothing there any more (pruned): the gap ends all the same.
-        last = wanted[-1].seq if wanted else gap.last
-        return messages, last, len(wanted)
+        last = page.last_seq or gap.last
+        return list(self._batches.messages(gap, page)), last, len(page)
+
+    def _adapt(self, took_s: float) -> None:
+        if took_s > SLOW_S:
+            self._limit = max(SMALLEST_PAGE, self._limit // 2)
+        elif took_s < QUICK_S:
+            self._limit = min(LARGEST_PAGE, 2 * self._limit)
 
 
 async def in_thread(

@@ -9,7 +9,7 @@ Sequence numbers are given at commit, by the one writer: a reader that has seen 
 later find a smaller number that it has not seen.
 """
 
-from daq.journal.reader import JournalReader
+from daq.journal.reader import JournalReader, Page
 from daq.journal.tables import RECORD_COLUMNS, SCHEMA_VERSION, Kept, ended
 from daq.journal.writer import Journal, Ticket
 
@@ -19,6 +19,7 @@ __all__ = [
     "Journal",
     "JournalReader",
     "Kept",
+    "Page",
     "Ticket",
     "ended",
 ]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,28 @@ from daq.journal.tables import (
     run_from,
 )
 from daq.model import Entry, Event, EventKind, RunInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Consecutive entries, as the journal holds them: no object is made per record.
+
+    Attributes:
+        rows: the records in order, each `RECORD_COLUMNS`, then seq; None for what is not measured.
+        events: the events in order.
+    """
+
+    rows: list[tuple[Any, ...]]
+    events: list[Event]
+
+    def __len__(self) -> int:
+        return len(self.rows) + len(self.events)
+
+    @property
+    def last_seq(self) -> int:
+        """The highest sequence number; 0 when empty."""
+        last_row = self.rows[-1][-1] if self.rows else 0
+        return max(last_row, self.events[-1].seq if self.events else 0)
 
 
 class JournalReader:
@@ -63,18 +87,23 @@ class JournalReader:
 
     def entries(self, after: int, limit: int = 5000) -> list[Entry]:
         """Up to `limit` entries with `seq > after`, in order, records and events merged."""
+        page = self.page(after, limit)
+        merged: list[Entry] = [record_from(row) for row in page.rows]
+        merged += page.events
+        merged.sort(key=lambda entry: entry.seq)
+        return merged
+
+    def page(self, after: int, limit: int, last: int = sys.maxsize) -> Page:
+        """Up to `limit` entries with `after < seq <= last`."""
         with self._snapshot():
-            bound = self._page_end(after, limit)
+            bound = min(self._page_end(after, limit), last)
             records = self._database.execute(
                 f"{SELECT_RECORD} WHERE seq > ? AND seq <= ? ORDER BY seq", (after, bound)
             ).fetchall()
             events = self._database.execute(
                 f"{SELECT_EVENT} WHERE seq > ? AND seq <= ? ORDER BY seq", (after, bound)
             ).fetchall()
-        merged: list[Entry] = [record_from(row) for row in records]
-        merged += [event_from(row) for row in events]
-        merged.sort(key=lambda entry: entry.seq)
-        return merged
+        return Page(records, [event_from(row) for row in events])
 
     def _page_end(self, after: int, limit: int) -> int:
         # Sequence numbers have no holes but where old entries were pruned, at the beginning.

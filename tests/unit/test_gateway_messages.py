@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daq.filemodel import NAME_PATTERN
-from daq.gateway.batches import LiveBatches, history_messages
+from daq.gateway.batches import HistoryBatches, LiveBatches
 from daq.gateway.cursor import Gap
 from daq.gateway.messages import (
     COLUMNS,
@@ -20,6 +20,8 @@ from daq.gateway.messages import (
     as_json,
 )
 from daq.gateway.topics import NAME, Topics
+from daq.journal import RECORD_COLUMNS, Page
+from daq.journal.tables import record_row
 from daq.model import Event, EventKind, Record
 
 TOPICS = Topics("bench-3")
@@ -37,6 +39,12 @@ def record(seq, station="A1", run="r1", **changes):
 
 def event(seq, station="A1", run="r1", **data):
     return Event(EventKind.NOTE, 3.0, station, run, data=data, seq=seq)
+
+
+def page(*entries):
+    """A page as the journal reads it."""
+    rows = [(*record_row(e, e.seq)[1:], e.seq) for e in entries if isinstance(e, Record)]
+    return Page(rows, [e for e in entries if isinstance(e, Event)])
 
 
 def read(outgoing):
@@ -94,8 +102,8 @@ def test_the_verb_is_read_from_command_topics_only():
 
 def test_a_batch_says_what_it_holds_and_what_came_before():
     batches = LiveBatches(TOPICS)
-    first, second = read(batches.messages([record(5), record(6)])), None
-    second = read(batches.messages([record(8)]))
+    first, second = read(batches.messages(page(record(5), record(6)))), None
+    second = read(batches.messages(page(record(8))))
     assert first[0][0] == "daq/bench-3/A1/samples"
     assert (first[0][1]["first_seq"], first[0][1]["previous_seq"]) == (5, None)
     assert (second[0][1]["first_seq"], second[0][1]["previous_seq"]) == (8, 6)
@@ -105,14 +113,14 @@ def test_a_batch_says_what_it_holds_and_what_came_before():
 
 def test_a_batch_after_missed_entries_says_that_rows_may_be_missing():
     batches = LiveBatches(TOPICS)
-    list(batches.messages([record(5)]))
+    list(batches.messages(page(record(5))))
     batches.break_chain()
-    assert read(batches.messages([record(9)]))[0][1]["previous_seq"] is None
+    assert read(batches.messages(page(record(9))))[0][1]["previous_seq"] is None
 
 
 def test_stations_and_runs_are_never_mixed_in_one_batch():
     entries = [record(1), record(2, "B2"), record(3), record(4, run="r2"), event(5), record(6)]
-    found = read(LiveBatches(TOPICS).messages(entries))
+    found = read(LiveBatches(TOPICS).messages(page(*entries)))
     batches = [
         (body["station"], body["run"], [row[0] for row in body["rows"]])
         for topic, body in found
@@ -128,7 +136,7 @@ def test_stations_and_runs_are_never_mixed_in_one_batch():
 
 def test_history_keeps_records_and_events_of_a_station_in_their_order():
     entries = [record(11), record(12), event(13, text="x"), record(14)]
-    found = read(history_messages(TOPICS, Gap(10, 20), entries))
+    found = read(HistoryBatches(TOPICS).messages(Gap(10, 20), page(*entries)))
     assert {topic for topic, _ in found} == {"daq/bench-3/A1/history"}
     assert [body["kind"] for _, body in found] == ["samples", "event", "samples"]
     assert all(body["backfill"] for _, body in found)
@@ -137,8 +145,39 @@ def test_history_keeps_records_and_events_of_a_station_in_their_order():
     assert HistoryEvent.model_validate(found[1][1]).event.seq == 13
 
 
+def test_a_lost_message_of_history_shows_and_so_does_another_gap():
+    batches = HistoryBatches(TOPICS)
+    pages = [
+        (Gap(10, 20), page(record(11), event(12), record(13, "B2"))),
+        (Gap(13, 20), page(record(14), record(15, "B2"), event(16))),
+        (Gap(30, 40), page(record(31), event(32))),
+    ]
+    found = [body for gap, of_gap in pages for _, body in read(batches.messages(gap, of_gap))]
+    samples = [(m["first_seq"], m["previous_seq"]) for m in found if m["kind"] == "samples"]
+    events = [m["event"] for m in found if m["kind"] == "event"]
+    assert samples == [(11, None), (13, None), (14, 11), (15, 13), (31, None)]
+    assert [(e["seq"], e["previous_seq"]) for e in events] == [(12, None), (16, 12), (32, None)]
+
+
+def test_a_lost_live_event_shows():
+    batches = LiveBatches(TOPICS)
+    first = read(batches.messages(page(event(5), event(6, "B2"), event(7))))
+    batches.break_chain()
+    found = first + read(batches.messages(page(event(9))))
+    assert [(b["seq"], b["previous_seq"]) for _, b in found] == [
+        (5, None),
+        (7, 5),
+        (6, None),
+        (9, None),
+    ]
+
+
+def test_a_row_of_the_journal_is_a_row_of_a_message():
+    assert ("seq", *RECORD_COLUMNS[2:]) == COLUMNS
+
+
 def test_a_channel_that_measures_nothing_is_null():
-    batch = read(LiveBatches(TOPICS).messages([record(1, voltage_V=inf)]))[0][1]
+    batch = read(LiveBatches(TOPICS).messages(page(record(1, voltage_V=inf))))[0][1]
     row = dict(zip(COLUMNS, batch["rows"][0], strict=True))
     assert (row["voltage_V"], row["chamber_degC"], row["current_A"]) == (None, None, 1.0)
 

@@ -27,6 +27,7 @@ from bench.window import Figures
 from daq.bus.heartbeat import Heartbeat
 from daq.clock import LabClock
 from daq.config import load_lab
+from daq.control.alarms import Alarms
 from daq.control.assembly import Surroundings, assemble
 from daq.control.client import new_command
 from daq.control.instrument import Instrument
@@ -122,7 +123,10 @@ def _path(lab_file: Path) -> Iterator[_Path]:
     lab = load_lab(lab_file)
     journal, clock = Journal(lab.data / "journal.sqlite"), LabClock()
     heartbeat = Heartbeat(lab.data / "heartbeat")
-    given = Surroundings(clock, journal, heartbeat, _Strict(), {}, lambda _: "", lambda _: None)
+    alarms = Alarms(journal, clock.now)
+    given = Surroundings(
+        clock, journal, alarms, heartbeat, _Strict(), {}, lambda _: "", lambda _: None
+    )
     parts = assemble(lab, given)
     (station,) = parts.stations.values()
     (instrument,) = parts.instruments.values()

@@ -10,6 +10,7 @@ from daq.bus.heartbeat import FIRST_BUS_SLOT, Heartbeat
 from daq.bus.resource import make_line
 from daq.clock import LabClock
 from daq.config import InstrumentConfig, Lab, StationConfig
+from daq.control.alarms import Alarms
 from daq.control.guard import Freshness, Guard
 from daq.control.instrument import Instrument, InstrumentSpec, Listener
 from daq.control.loop import Loop
@@ -51,11 +52,19 @@ class Surroundings:
 
     clock: LabClock
     journal: Journal
+    alarms: Alarms
     heartbeat: Heartbeat
     listener: Listener
     identities: Mapping[str, Identity]
     may_energise: Callable[[str], str]
     connected: Callable[[Instrument], None]
+
+
+def chambers(lab: Lab) -> list[str]:
+    """Names of the instruments that are chambers."""
+    return [
+        name for name, config in lab.instruments.items() if issubclass(config.driver_class, Chamber)
+    ]
 
 
 def assemble(lab: Lab, given: Surroundings) -> Bench:
@@ -189,6 +198,7 @@ class _Builder:
             guard=guard,
             clock=self._given.clock,
             journal=self._given.journal,
+            alarms=self._given.alarms,
             thermostat=thermostats.get(config.chamber.instrument) if config.chamber else None,
             sweeper=sweepers.get(config.eis.instrument) if config.eis else None,
         )

@@ -11,14 +11,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from daq.control.alarms import Alarms, Cause
 from daq.control.assembly import Bench
 from daq.control.start import Starter
 from daq.errors import DaqError
 from daq.journal import Journal, JournalReader, Kept, ended
 from daq.logs import get_logger
-from daq.model import Event, EventKind, Identity, RunInfo, Severity, Trip
+from daq.model import Event, EventKind, Identity, RunInfo, Trip
 
-_KEPT = (Kept.TRIP, Kept.CHECKPOINT, Kept.REPLY, Kept.IDENTITY)
+_KEPT = (
+    Kept.TRIP,
+    Kept.CHECKPOINT,
+    Kept.REPLY,
+    Kept.IDENTITY,
+    Kept.ALARM,
+    Kept.MAINTENANCE,
+)
 _log = get_logger()
 
 
@@ -41,15 +49,21 @@ class Earlier:
         """What was answered to which command."""
         return self._kept[Kept.REPLY]
 
-    def restore(self, bench: Bench, starter: Starter) -> None:
+    @property
+    def kept(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+        """Everything that was kept: kind -> name -> document."""
+        return self._kept
+
+    def restore(self, bench: Bench, starter: Starter, alarms: Alarms) -> None:
         """Put latches and unfinished runs back where they were. Before any bus runs."""
+        for info in self._unfinished:
+            self._restore_run(info, bench, starter, alarms)
         for name, trip in self._kept[Kept.TRIP].items():
             if station := bench.stations.get(name):
                 station.latch = Trip(trip["check"], trip["message"], trip["source"])
-        for info in self._unfinished:
-            self._restore_run(info, bench, starter)
+                alarms.tripped(name, station.latch)  # a crash may have been before it was told
 
-    def _restore_run(self, info: RunInfo, bench: Bench, starter: Starter) -> None:
+    def _restore_run(self, info: RunInfo, bench: Bench, starter: Starter, alarms: Alarms) -> None:
         station = bench.stations.get(info.station)
         checkpoint = self._kept[Kept.CHECKPOINT].get(info.id)
         if station is None or checkpoint is None:
@@ -63,6 +77,8 @@ class Earlier:
         station.conductor.begin(run, paused="the daemon was restarted")
         gap = {"from_utc_s": checkpoint["utc_s"], "to_utc_s": time.time()}
         station.note(EventKind.GAP, **gap, reason="the daemon was not running")
+        message = f"{info.station}: the run waits for daq resume: the daemon was restarted"
+        alarms.raise_(Cause.RUN_WAITS, message, station=info.station)
         _log.warning("run waits to be resumed", run=info.id, station=info.station)
 
     def _abandon(self, info: RunInfo, reason: str) -> None:
@@ -72,17 +88,11 @@ class Earlier:
         self._journal.save_run(ended(info, now, "failed"))
         _log.error("run abandoned", run=info.id, reason=reason)
 
-    def read_sentinel_reports(self, folder: Path, utc_s: float) -> None:
-        """Journal what the sentinel had to do, as an alarm, and put its reports to the logs."""
+    def read_sentinel_reports(self, folder: Path, alarms: Alarms) -> None:
+        """Raise an alarm about what the sentinel had to do, and put its reports to the logs."""
         for report in sorted(folder.glob("sentinel-*.jsonl")):
             message = "the sentinel had to switch the instruments off"
-            data = {
-                "severity": Severity.PAGE.value,
-                "message": message,
-                "report": report.read_text(),
-            }
-            self._journal.append(Event(EventKind.ALARM, utc_s, data=data), at_once=True)
-            _log.error(message, report=str(report))
+            alarms.raise_(Cause.SENTINEL_ACTED, message, report=report.read_text())
             logs = folder / "logs"
             logs.mkdir(exist_ok=True)
             report.rename(logs / report.name)

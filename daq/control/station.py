@@ -8,11 +8,13 @@ there reaches home through the urgent lane, ahead of everything queued.
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from daq.bus.bus import Bus
 from daq.clock import LabClock, monotonic
+from daq.control.alarms import Alarms, Cause, Place
 from daq.control.conductor import Climate, Conductor
 from daq.control.guard import Guard
 from daq.control.output import CyclerOutput
@@ -21,7 +23,7 @@ from daq.control.thermostat import Thermostat
 from daq.errors import InstrumentError
 from daq.journal import Journal, Kept
 from daq.logs import get_logger
-from daq.model import ChannelRef, Event, EventKind, Limits, Mode, Record, Sample, Severity, Trip
+from daq.model import ChannelRef, Event, EventKind, Limits, Mode, Record, Sample, Trip
 
 OWED_ALARM_S = 2.0
 """An OFF that is not verified for so long pages somebody."""
@@ -60,6 +62,7 @@ class Station:
         guard: Guard,
         clock: LabClock,
         journal: Journal,
+        alarms: Alarms,
         thermostat: Thermostat | None,
         sweeper: Sweeper | None,
     ) -> None:
@@ -83,6 +86,8 @@ class Station:
         )
         self._clock = clock
         self._journal = journal
+        self._alarms = alarms
+        alarms.know(wiring.name, self._place)
         self._latching = threading.Lock()
         self._idle_record_at = 0.0
         self._alarmed_owed = False
@@ -128,6 +133,7 @@ class Station:
         kept = {**data, "utc_s": self.utc(), "run": run.info.id if run else ""}
         self._journal.keep(Kept.TRIP, self.name, kept)
         self.note(EventKind.TRIP, **data, off_verified=verified, off_took_s=took_s)
+        self._alarms.tripped(self.name, trip)
         self.conductor.freeze(self.last)
         log = self._log.bind(run=run.info.id) if run else self._log
         log.error("trip", **data, off_verified=verified, off_took_s=round(took_s, 4))
@@ -141,7 +147,7 @@ class Station:
         self.output.off()
         if not self._alarmed_on:
             self._alarmed_on = True
-            self._alarm(f"after a trip: {trip.message}")
+            self._alarm(Cause.CURRENT_WHILE_OFF, f"after a trip: {trip.message}")
 
     # Then the run sees it, on the home thread.
 
@@ -176,7 +182,10 @@ class Station:
         finally:
             self.output.off()
         if left_on:
-            self._alarm(f"{self.wiring.cycler} was ON when it was found; it was switched OFF")
+            cycler = self.wiring.cycler
+            self._alarm(Cause.FOUND_ON, f"{cycler} was ON when it was found; it was switched OFF")
+        if not self.output.owed:  # also one that an earlier session left
+            self._alarms.end(Cause.OFF_NOT_VERIFIED, station=self.name)
         if channel := self.output.instrument.ranges.get(self.output.channel):
             self.guard.output.set_range(max(abs(bound) for bound in channel.current_A))
         if was_on and not self.latch:
@@ -190,10 +199,14 @@ class Station:
 
     def watch(self, now_s: float) -> None:
         """What must happen even when no sample arrives: silence, and an OFF that is owed."""
-        if self.output.owed:
+        owed = self.output.owed
+        if owed:
             self.output.pay()
+        if owed or self._alarmed_owed:  # a stop, or a new connection, may have paid it
             self._alarm_owed(now_s)
-        elif self._energised() and not self.latch and (trip := self.guard.check_silence(now_s)):
+        if owed or self.latch or not self._energised():
+            return
+        if trip := self.guard.check_silence(now_s):
             self.trip(trip)
 
     def _energised(self) -> bool:
@@ -202,12 +215,21 @@ class Station:
     def _alarm_owed(self, now_s: float) -> None:
         late = self.output.owed and now_s - self.output.owed_since_s > OWED_ALARM_S
         if late and not self._alarmed_owed:
-            self._alarm(f"OFF of {self.wiring.cycler} is not verified")
+            self._alarm(Cause.OFF_NOT_VERIFIED, f"OFF of {self.wiring.cycler} is not verified")
+        elif self._alarmed_owed and not late:
+            self._alarms.end(Cause.OFF_NOT_VERIFIED, station=self.name)
         self._alarmed_owed = late
 
-    def _alarm(self, message: str) -> None:
-        self.note(EventKind.ALARM, severity=Severity.PAGE.value, message=message)
-        self._log.critical(message)
+    def _alarm(self, cause: Cause, message: str) -> None:
+        instrument = self.output.instrument.name if cause is Cause.OFF_NOT_VERIFIED else ""
+        self._alarms.raise_(cause, message, station=self.name, instrument=instrument)
+
+    def _place(self) -> Place:
+        run = self.conductor.run
+        if run is None:
+            return Place()
+        document: Mapping[str, Any] = run.info.document.get("cell") or {}
+        return Place(run.info.cell, str(document.get("batch") or ""), run.info.id)
 
     # Commands; always on the home thread.
 
@@ -236,6 +258,8 @@ class Station:
         self.guard.relax()
         if self.conductor.run:
             self.conductor.paused = f"after a trip: {latch.message}"
+        self._alarms.cleared(self.name, latch)
+        self._alarms.end(Cause.CURRENT_WHILE_OFF, station=self.name)
         self.latch, self._alarmed_on = None, False
         return ""
 

@@ -24,7 +24,9 @@ from daq.bus.heartbeat import LOOP_SLOT, SENTINEL_SLOT, Heartbeat
 from daq.clock import LabClock, monotonic
 from daq.config import Lab
 from daq.control import processes
-from daq.control.assembly import Surroundings, assemble
+from daq.control.alarms import Alarms, Cause
+from daq.control.alarms.watch import Watch
+from daq.control.assembly import Surroundings, assemble, chambers
 from daq.control.commands import Commands
 from daq.control.crashes import EXIT_CRASH_LOOP, stays_down
 from daq.control.earlier import Earlier
@@ -41,7 +43,7 @@ from daq.errors import DaqError, InputError, InstrumentError
 from daq.journal import Journal, Kept
 from daq.labchecks import unfit_for_fast_clock
 from daq.logs import get_logger
-from daq.model import Event, EventKind, Severity
+from daq.model import Event, EventKind
 
 BEAT_S = 0.1
 STATE_S = 1.0
@@ -64,6 +66,13 @@ class Supervisor:
         self._heartbeat = Heartbeat(lab.data / "heartbeat")
         self._stopping = asyncio.Event()
         self._earlier = Earlier(self._journal)
+        self._alarms = Alarms(
+            self._journal,
+            lambda: self._clock.utc(monotonic()),
+            kept=self._earlier.kept,
+            chambers=chambers(lab),
+        )
+        self._faults = Faults(self._journal, self._alarms)
         self._bench = assemble(lab, self._surroundings())
         self._recipes = Recipes(lab.data / "recipes.json", lab.file, self._bench.slots)
         self._starter = Starter(lab, self._bench, self._clock, self._journal)
@@ -78,6 +87,13 @@ class Supervisor:
         self._server = CommandServer(lab.data, self._commands.handle)
         self._sentinel = processes.sentinel(lab)
         self._children = processes.others(lab)
+        self._watch_over = Watch(
+            self._alarms,
+            self._bench,
+            self._faults,
+            failed=lambda: self._journal.failed,
+            children=self._children,
+        )
         self._state_at = 0.0
         self._not_off: set[str] = set()  # potentiostats that did not open their cell at the end
 
@@ -101,8 +117,9 @@ class Supervisor:
         return Surroundings(
             clock=self._clock,
             journal=self._journal,
+            alarms=self._alarms,
             heartbeat=self._heartbeat,
-            listener=Faults(self._journal),
+            listener=self._faults,
             identities=self._earlier.identities,
             may_energise=self._why_not,
             connected=self._connected,
@@ -110,8 +127,9 @@ class Supervisor:
 
     def _come_up(self) -> None:
         self._note(EventKind.SESSION_STARTED, **software(), pid=os.getpid())
-        self._earlier.read_sentinel_reports(self._lab.data, self._clock.utc(monotonic()))
-        self._earlier.restore(self._bench, self._starter)
+        self._earlier.read_sentinel_reports(self._lab.data, self._alarms)
+        self._earlier.restore(self._bench, self._starter, self._alarms)
+        self._alarms.drain()
         self._heartbeat.beat(LOOP_SLOT)
         self._recipes.write_now()
         self._sentinel.tend()
@@ -132,6 +150,8 @@ class Supervisor:
             self._write_recipes()
             self._tend_children()
             self._pause_without_journal()
+            self._watch_over.look()
+            self._alarms.drain()
             self._keep_states()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), BEAT_S)
@@ -145,7 +165,9 @@ class Supervisor:
     def _tend_children(self) -> None:
         if self._sentinel.tend():
             message = "the sentinel ended; nothing is energised until it is back"
-            self._note(EventKind.ALARM, severity=Severity.PAGE.value, message=message)
+            self._alarms.raise_(Cause.SENTINEL_DIED, message)
+        elif self._heartbeat.age_s(SENTINEL_SLOT) < SENTINEL_SILENCE_S:
+            self._alarms.end(Cause.SENTINEL_DIED)
         for child in self._children:
             child.tend()
 
@@ -186,6 +208,7 @@ class Supervisor:
 
     def _connected(self, instrument: Instrument) -> None:
         self._recipes.connected(instrument)
+        self._faults.connected(instrument)
         if instrument.identity:
             self._journal.keep(Kept.IDENTITY, instrument.name, asdict(instrument.identity))
         _log.info("connected", instrument=instrument.name, identity=str(instrument.identity))
@@ -231,6 +254,7 @@ class Supervisor:
             instrument.close()
         if safe:
             self._heartbeat.retire(LOOP_SLOT)
+        self._alarms.drain()
         self._note(EventKind.SESSION_ENDED, reason="stopped", outputs_off=safe)
         with contextlib.suppress(DaqError):
             self._journal.close()

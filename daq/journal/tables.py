@@ -67,6 +67,8 @@ class Kept:
     TRIP = "trip"  # by station: the latch
     REPLY = "reply"  # by command id: the stored answer
     IDENTITY = "identity"  # by instrument: who was last seen there
+    ALARM = "alarm"  # "open": the alarms that are
+    MAINTENANCE = "maintenance"  # by station: its window
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:

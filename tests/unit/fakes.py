@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from daq.bus.line import Endpoint, Exchange, LineSettings
 from daq.clock import LabClock
+from daq.control.alarms import Alarms
 from daq.control.assembly import SLACK_PERIODS
 from daq.control.guard import Freshness, Guard
 from daq.control.instrument import Instrument, InstrumentSpec
@@ -354,6 +355,7 @@ class Stand:
         self.clock = clock
         self.lab_clock = LabClock(factor, now=clock)
         self.journal = MemoryJournal()
+        self.alarms = Alarms(self.journal, lambda: self.lab_clock.utc(clock()))  # type: ignore[arg-type]
         self.faults = Faults()
         self.driver = FakeCycler()
         self.instrument = instrument(self.driver, f"cycler-{name}", self.faults)
@@ -380,6 +382,7 @@ class Stand:
             guard=self.guard,
             clock=self.lab_clock,
             journal=self.journal,  # type: ignore[arg-type]
+            alarms=self.alarms,
             thermostat=chamber,
             sweeper=sweeper,
         )
@@ -409,6 +412,7 @@ class Stand:
                 self.loop.tick()
             except Exception as error:
                 self.loop.crashed(error)
+            self.alarms.drain()
 
     def start(self, *steps: str, paused: str = "") -> Run:
         """Begin a run of these steps; not a tick passes."""

@@ -59,6 +59,7 @@ class House:
             _server=Server(),
             _stopping=asyncio.Event(),
             _journal=self.journal,
+            _alarms=self.stand.alarms,
             _heartbeat=self.heartbeat,
             _clock=self.stand.lab_clock,
             _children=[],

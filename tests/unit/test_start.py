@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from daq.control.alarms import Alarms
 from daq.control.earlier import Earlier
 from daq.control.start import Starter
 from daq.journal import Journal, JournalReader, Kept
@@ -121,7 +122,7 @@ def after_restart(path, stand, fill):
     bench = bench_of(stand)
     made = Starter(None, bench, stand.lab_clock, journal)  # type: ignore[arg-type]
     stand.station._journal = journal
-    earlier.restore(bench, made)  # type: ignore[arg-type]
+    earlier.restore(bench, made, Alarms(journal, lambda: 1.0))  # type: ignore[arg-type]
     journal.close()
     with JournalReader(path) as reader:
         return earlier, reader.events(), {run.id: run.outcome for run in reader.runs()}
@@ -181,7 +182,9 @@ def test_what_the_sentinel_had_to_do_is_an_alarm_once(path, stand, tmp_path):
     (tmp_path / "sentinel-1-2.jsonl").write_text('{"event": "acting"}\n')
     journal = Journal(path)
     for _ in range(2):
-        Earlier(journal).read_sentinel_reports(tmp_path, 1.0)
+        alarms = Alarms(journal, lambda: 1.0)
+        Earlier(journal).read_sentinel_reports(tmp_path, alarms)
+        alarms.drain()
     journal.close()
     with JournalReader(path) as reader:
         (alarm,) = reader.events()

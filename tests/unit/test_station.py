@@ -8,6 +8,7 @@ from math import nan
 import pytest
 
 from daq.bus.bus import Bus
+from daq.control.alarms import Cause
 from daq.errors import InstrumentRefused, LinkDown, NoReply
 from daq.model import ChannelRef, EventKind, Mode, Reading, Sample, Trip
 from tests.unit.fakes import CHARGE, NO_READING, Stand, TurnedClock
@@ -21,6 +22,12 @@ def stand(monkeypatch):
     clock = TurnedClock()
     clock.put_into(monkeypatch)
     return Stand(clock)
+
+
+def told(stand, cause):
+    """What the journal was told of alarms of a cause, in order."""
+    events = stand.journal.events(EventKind.ALARM)
+    return [event.data["state"] for event in events if event.data["cause"] == cause]
 
 
 # Trips.
@@ -179,12 +186,12 @@ def test_an_off_that_is_owed_is_repeated_although_every_read_crashes(stand):
     stand.driver.faults["read"] = ValueError("a bug")
     stand.tick(5, every_s=1.0)
     assert stand.output.owed
-    alarms = [event.data["severity"] for event in stand.journal.events(EventKind.ALARM)]
-    assert alarms == ["page"]
+    assert told(stand, Cause.OFF_NOT_VERIFIED) == ["began"]
     stand.driver.obeys_off = True
     stand.tick(2, every_s=6.0)
     assert not stand.output.owed
     assert not stand.driver.is_on
+    assert told(stand, Cause.OFF_NOT_VERIFIED) == ["began", "ended"]
 
 
 # What is on although it must not be.
@@ -198,7 +205,7 @@ def test_a_latched_station_that_is_switched_on_by_hand_is_switched_off_and_paged
     stand.tick(20)
     assert not stand.driver.is_on
     assert stand.station.latch.check == "V1"
-    assert len(stand.journal.events(EventKind.ALARM)) == 1
+    assert told(stand, Cause.CURRENT_WHILE_OFF) == ["began"]
 
 
 def test_current_that_flows_although_off_was_verified_is_paged_once(stand):
@@ -206,9 +213,9 @@ def test_current_that_flows_although_off_was_verified_is_paged_once(stand):
     stand.latched()
     stand.driver.current_A = 2.0  # a relay that is welded
     stand.tick(100)
-    alarms = stand.journal.events(EventKind.ALARM)
-    assert len(alarms) == 1
-    assert "2 A" in alarms[0].data["message"]
+    assert told(stand, Cause.CURRENT_WHILE_OFF) == ["began"]
+    (alarm,) = (one for one in stand.alarms.book.open if one.cause is Cause.CURRENT_WHILE_OFF)
+    assert "2 A" in alarm.message
     assert stand.driver.count("off") > 50
 
 

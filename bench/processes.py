@@ -32,7 +32,12 @@ def cpu_s(pids: Mapping[str, int]) -> dict[str, float]:
 
 def peak_mb(pids: Mapping[str, int]) -> dict[str, float]:
     """The most memory that each process has held so far (VmHWM), in MB of 2^20 bytes."""
-    return {name: _peak_mb(pid) for name, pid in pids.items()}
+    return {name: _memory_mb(pid, "VmHWM:") for name, pid in pids.items()}
+
+
+def rss_mb(pids: Mapping[str, int]) -> dict[str, float]:
+    """The memory that each process holds now (VmRSS), in MB of 2^20 bytes; 0 once it is gone."""
+    return {name: _memory_mb(pid, "VmRSS:") for name, pid in pids.items()}
 
 
 def _cpu_s(pid: int) -> float:
@@ -40,11 +45,11 @@ def _cpu_s(pid: int) -> float:
     return (int(user) + int(system)) * _TICK_S
 
 
-def _peak_mb(pid: int) -> float:
+def _memory_mb(pid: int, what: str) -> float:
     for line in (_PROC / str(pid) / "status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(what):
             return int(line.split()[1]) / _KIB_PER_MB
-    return float("nan")
+    return 0.0
 
 
 def _stat(pid: int) -> list[str]:

@@ -124,14 +124,15 @@ class Conductor:
             return False
         seen = self._observe(run, sample)
         run.before(seen)
-        actions = run.engine.advance(seen) if run.engine.started else self._start(run, seen)
-        if self.waits_for and not self.paused and sample.stamp_s >= self._retry_at_s:
-            actions = self._try_again(run, seen, sample)
-        if not actions:
-            run.record(seen, sample.utc_s)
-        self._act(actions, sample)
-        if self.run is run:
-            self._checkpoint(run, sample, force=bool(actions))
+        with run.together():
+            actions = run.engine.advance(seen) if run.engine.started else self._start(run, seen)
+            if self.waits_for and not self.paused and sample.stamp_s >= self._retry_at_s:
+                actions = self._try_again(run, seen, sample)
+            if not actions:
+                run.record(seen, sample.utc_s)
+            self._act(actions, sample)
+            if self.run is run:
+                self._checkpoint(run, seen, sample, force=bool(actions))
         return bool(actions)
 
     def freeze(self, sample: Sample | None) -> None:
@@ -142,8 +143,9 @@ class Conductor:
         self.waits_for = ""
         self.paused = self.paused or "tripped"
         if sample and run.engine.started and not run.engine.paused:
-            run.engine.pause(self._observe(run, sample))
-            self._checkpoint(run, sample, force=True)
+            seen = self._observe(run, sample)
+            run.engine.pause(seen)
+            self._checkpoint(run, seen, sample, force=True)
         self._release()
 
     def _start(self, run: Run, seen: Observation) -> Sequence[Action]:
@@ -157,9 +159,9 @@ class Conductor:
             self._guard_step(run.engine.step, run.engine.step_count, sample)
         return actions
 
-    def _checkpoint(self, run: Run, sample: Sample, *, force: bool) -> None:
+    def _checkpoint(self, run: Run, seen: Observation, sample: Sample, *, force: bool) -> None:
         charged = self._guard.charge.snapshot()
-        run.checkpoint(sample.stamp_s, sample.utc_s, charged, force=force)
+        run.checkpoint(seen, sample.stamp_s, sample.utc_s, charged, paused=self.paused, force=force)
 
     def _observe(self, run: Run, sample: Sample) -> Observation:
         reading, climate = sample.reading, self._climate
@@ -282,6 +284,7 @@ class Conductor:
             self._guard.charge.restore(run.charged)
         else:
             self._guard.charge.reset()
+        run.begin(self._reports.utc(), self._guard.charge.snapshot())
         self._log.info("run begins", run=run.info.id, cell=run.info.cell, paused=paused)
 
     def pause(self, reason: str, sample: Sample | None) -> str:
@@ -293,11 +296,14 @@ class Conductor:
             return f"it is paused already: {self.paused}"
         self.paused, self.waits_for = reason, ""
         self._output.off()
-        if sample and run.engine.started:
-            self._act(run.engine.pause(self._observe(run, sample)), sample)
-        self._release()
-        self._guard.relax()
-        self._reports.note(EventKind.PAUSED, reason=reason)
+        with run.together():
+            if sample and run.engine.started:
+                seen = self._observe(run, sample)
+                self._act(run.engine.pause(seen), sample)
+                self._checkpoint(run, seen, sample, force=True)
+            self._release()
+            self._guard.relax()
+            self._reports.note(EventKind.PAUSED, reason=reason)
         self._log.warning("paused", run=run.info.id, reason=reason)
         return ""
 
@@ -320,11 +326,12 @@ class Conductor:
         run = self.run
         if run is None:
             return
-        if run.engine.started and sample:
-            run.before(self._observe(run, sample))
-            self._act(run.engine.stop(self._observe(run, sample), reason), sample)
-        if self.run is run:
-            self._end("stopped", reason, self._reports.utc())
+        with run.together():
+            if run.engine.started and sample:
+                run.before(self._observe(run, sample))
+                self._act(run.engine.stop(self._observe(run, sample), reason), sample)
+            if self.run is run:
+                self._end("stopped", reason, self._reports.utc())
 
     def _end(self, outcome: str, reason: str, utc_s: float) -> None:
         run, self.run = self.run, None

@@ -74,9 +74,10 @@ class Earlier:
         except (DaqError, LookupError, TypeError, ValueError) as error:
             self._abandon(info, f"it cannot be restored: {error}")
             return
-        station.conductor.begin(run, paused="the daemon was restarted")
         gap = {"from_utc_s": checkpoint["utc_s"], "to_utc_s": time.time()}
-        station.note(EventKind.GAP, **gap, reason="the daemon was not running")
+        with self._journal.together():
+            station.conductor.begin(run, paused="the daemon was restarted")
+            station.note(EventKind.GAP, **gap, reason="the daemon was not running")
         message = f"{info.station}: the run waits for daq resume: the daemon was restarted"
         alarms.raise_(Cause.RUN_WAITS, message, station=info.station)
         _log.warning("run waits to be resumed", run=info.id, station=info.station)

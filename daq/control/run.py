@@ -1,14 +1,19 @@
-"""One execution of a program at a station: its engine, its records, its events.
+"""One execution of a program at a station: its engine, its records, its events, its checkpoint.
 
 Lives on the station's home bus thread. Talks to the journal, which never blocks, and to nothing
 else.
+
+What one observation brings about (a record, step edges, the checkpoint) is one transaction of the
+journal. So the checkpoint that a crash leaves is never older than the last record, and a run goes
+on with counters that are, bit for bit, those of its last record.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from math import isnan, nan
-from typing import Any
+from typing import Any, NamedTuple
 
 from daq.journal import Journal, Kept, ended
 from daq.model import Event, EventKind, Record, RunInfo, SpectrumPoint
@@ -17,6 +22,15 @@ from daq.protocol.program import Observation, Step, StepEnded, StepStarted
 from daq.protocol.recording import Keeper
 
 CHECKPOINT_S = 1.0
+"""Longest time (real) between two checkpoints when the recording rule keeps nothing."""
+
+
+class _Left(NamedTuple):
+    """How an interruption has left a run."""
+
+    utc_s: float  # of its last sample
+    paused: str
+    seen: Observation | None  # its last sample, if that was not kept
 
 
 class Run:
@@ -27,6 +41,9 @@ class Run:
         engine: fresh, or restored from a checkpoint.
         journal: where records and events go.
         offset_s: added to the lab clock, so that time goes on across a restart of the daemon.
+        checkpoint: what `checkpoint` had kept of a run that was interrupted.
+
+    Attributes:
         charged: what the guard had counted of a run that was interrupted.
     """
 
@@ -37,12 +54,12 @@ class Run:
         journal: Journal,
         *,
         offset_s: float = 0.0,
-        charged: Mapping[str, float] | None = None,
+        checkpoint: Mapping[str, Any] | None = None,
     ) -> None:
         self.info = info
         self.engine = engine
         self.offset_s = offset_s
-        self.charged = charged
+        self.charged: Mapping[str, float] | None = None
         self._journal = journal
         self._keeper = Keeper()
         self._points = 0
@@ -50,6 +67,36 @@ class Run:
         self._step_record = 0
         self._step_time_s = 0.0
         self._checkpoint_at = 0.0
+        self._recorded_s = nan  # stamp of the last observation that was kept
+        self._left: _Left | None = None
+        if checkpoint:
+            self._restore(checkpoint)
+
+    def _restore(self, checkpoint: Mapping[str, Any]) -> None:
+        recording = checkpoint["recording"]
+        self.charged = checkpoint["charge"]
+        self._keeper = Keeper.restore(recording["keeper"])
+        self._points = recording["points"]
+        self._fresh_step = recording["fresh_step"]
+        self._step_record = recording["step_record"]
+        seen = checkpoint["seen"] and _observation(checkpoint["seen"])
+        self._left = _Left(checkpoint["utc_s"], checkpoint["paused"], seen)
+
+    def together(self) -> AbstractContextManager[None]:
+        """What is noted in this block is one transaction, there or not there after a crash."""
+        return self._journal.together()
+
+    def begin(self, utc_s: float, charged: Mapping[str, float]) -> None:
+        """Keep the first checkpoint, or take up the one that an interruption has left.
+
+        The last sample before an interruption is kept like the last of a step, so that the gap
+        in the records is the gap in what was seen.
+        """
+        left = self._left or _Left(utc_s, "", None)
+        if left.seen:
+            self._step_time_s = self.engine.step_time_s
+            self._keep_here(left.seen, left.utc_s, edge=True)
+        self._keep_checkpoint(None, left.utc_s, charged, left.paused)
 
     def before(self, seen: Observation) -> None:
         """Take note of the present step, before the engine may move on to the next."""
@@ -58,10 +105,12 @@ class Run:
 
     def record(self, seen: Observation, utc_s: float) -> None:
         """Keep this observation if the recording rule says so."""
+        if self.engine.started:
+            self._keep_here(seen, utc_s, edge=self._fresh_step)
+
+    def _keep_here(self, seen: Observation, utc_s: float, *, edge: bool) -> None:
         engine = self.engine
-        if engine.started:
-            place = (engine.step, engine.step_count, engine.cycle)
-            self._keep(seen, utc_s, *place, edge=self._fresh_step)
+        self._keep(seen, utc_s, engine.step, engine.step_count, engine.cycle, edge=edge)
 
     def _keep(
         self, seen: Observation, utc_s: float, step: Step, count: int, cycle: int, *, edge: bool
@@ -71,6 +120,7 @@ class Run:
         ):
             return
         self._fresh_step = False
+        self._recorded_s = seen.time_s
         self._step_record += 1
         self._journal.append(self._row(step, count, cycle, seen, utc_s), at_once=edge)
 
@@ -157,13 +207,48 @@ class Run:
         self._journal.append(event, at_once=at_once)
 
     def checkpoint(
-        self, now_s: float, utc_s: float, charged: Mapping[str, float], *, force: bool = False
+        self,
+        seen: Observation,
+        now_s: float,
+        utc_s: float,
+        charged: Mapping[str, float],
+        *,
+        paused: str,
+        force: bool = False,
     ) -> None:
-        """Keep a snapshot of the engine and the guard: at edges, and once a second, real time."""
-        if not force and now_s < self._checkpoint_at:
+        """Keep what a restart needs: with every record, at edges, and once a second, real time.
+
+        Args:
+            seen: the present observation.
+            now_s: real time.
+            utc_s: of the observation.
+            charged: what the guard has counted.
+            paused: why the run is paused; empty when it is not.
+            force: something has changed that must not be forgotten.
+        """
+        recorded = seen.time_s == self._recorded_s
+        if not (force or recorded or now_s >= self._checkpoint_at):
             return
         self._checkpoint_at = now_s + CHECKPOINT_S
-        document = {"engine": self.engine.snapshot(), "utc_s": utc_s, "charge": charged}
+        unrecorded = seen if self.engine.started and not recorded else None
+        self._keep_checkpoint(unrecorded, utc_s, charged, paused)
+
+    def _keep_checkpoint(
+        self, seen: Observation | None, utc_s: float, charged: Mapping[str, float], paused: str
+    ) -> None:
+        document = {
+            "engine": self.engine.snapshot(),
+            "utc_s": utc_s,
+            "charge": charged,
+            "paused": paused,
+            "recording": {
+                "keeper": self._keeper.snapshot(),
+                "points": self._points,
+                "fresh_step": self._fresh_step,
+                "step_record": self._step_record,
+            },
+            "seen": _numbers(seen) if seen else None,
+        }
         self._journal.keep(Kept.CHECKPOINT, self.info.id, document)
 
     def end(self, utc_s: float, outcome: str, reason: str) -> None:
@@ -172,3 +257,15 @@ class Run:
         self.note(EventKind.RUN_ENDED, utc_s, data | self.counters())
         self._journal.save_run(ended(self.info, utc_s, outcome))
         self._journal.forget(Kept.CHECKPOINT, self.info.id)
+
+
+def _numbers(seen: Observation) -> list[float | None]:
+    """An observation for JSON."""
+    values = (seen.voltage_V, seen.current_A, seen.temperature_degC, seen.chamber_degC)
+    return [seen.time_s, *(None if isnan(value) else value for value in values)]
+
+
+def _observation(numbers: Sequence[float | None]) -> Observation:
+    """And back."""
+    time_s, voltage, current, cell, chamber = (nan if value is None else value for value in numbers)
+    return Observation(time_s, voltage, current, cell, chamber)

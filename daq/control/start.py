@@ -68,17 +68,18 @@ class Starter:
             CommandRefused: the station has become busy or has tripped meanwhile.
         """
         self._refuse_if_busy(station)
-        self._journal.save_run(run.info)
-        station.conductor.begin(run)
         protocol = run.info.document["protocol"]
-        station.note(
-            EventKind.RUN_STARTED,
-            cell=run.info.cell,
-            protocol=run.info.protocol,
-            version=protocol["version"],
-            sha256=protocol["sha256"],
-            operator=run.info.document["operator"],
-        )
+        with self._journal.together():
+            self._journal.save_run(run.info)
+            station.conductor.begin(run)
+            station.note(
+                EventKind.RUN_STARTED,
+                cell=run.info.cell,
+                protocol=run.info.protocol,
+                version=protocol["version"],
+                sha256=protocol["sha256"],
+                operator=run.info.document["operator"],
+            )
 
     def restore(self, info: RunInfo, checkpoint: Mapping[str, Any]) -> Run:
         """A run as it was at its checkpoint, to be continued by its operator.
@@ -94,8 +95,7 @@ class Starter:
         engine = Engine.restore(program, checkpoint["engine"])
         engine.interrupt()
         offset_s = self._offset_s(engine, float(checkpoint["utc_s"])) if engine.started else 0.0
-        charged = checkpoint.get("charge")
-        return Run(info, engine, self._journal, offset_s=offset_s, charged=charged)
+        return Run(info, engine, self._journal, offset_s=offset_s, checkpoint=checkpoint)
 
     def _offset_s(self, engine: Engine, utc_s: float) -> float:
         """Lab time must go on where it was: by the wall clock where it is real time."""

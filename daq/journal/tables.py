@@ -59,6 +59,10 @@ UPSERT_KEEP = (
 DELETE_KEEP = "DELETE FROM keep WHERE kind = ? AND name = ?"
 
 
+as_json = json.JSONEncoder(default=str, check_circular=False, separators=(",", ":")).encode
+"""A document as text. Made once, compact: a checkpoint is written with every record."""
+
+
 class Kept:
     """Kinds of the small named documents that the journal keeps the latest version of."""
 
@@ -172,7 +176,7 @@ def event_row(event: Event, seq: int) -> tuple[Any, ...]:
         event.kind.value,
         event.utc_s,
         null(event.test_time_s),
-        json.dumps(dict(event.data), default=str),
+        as_json(dict(event.data)),
     )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from daq.journal.tables import (
     INSERT_RECORD,
     UPSERT_KEEP,
     UPSERT_RUN,
+    as_json,
     event_row,
     last_seq,
     last_version,
@@ -28,10 +29,13 @@ from daq.journal.tables import (
 from daq.model import Entry, Event, EventKind, Record, RunInfo, Severity
 
 Queued = tuple[str, tuple[Any, ...] | Entry, "Ticket | None"]
+ENTRY, SYNC = "entry", "sync"
+DOCUMENTS = frozenset({UPSERT_KEEP, DELETE_KEEP})
 UNWRITABLE = (
     TypeError,
     ValueError,
     OverflowError,
+    RecursionError,
     sqlite3.DataError,
     sqlite3.IntegrityError,
     sqlite3.InterfaceError,
@@ -55,6 +59,26 @@ class Ticket:
     def wait(self, timeout_s: float) -> bool:
         """Whether the entry is on disk within the time."""
         return self._done.wait(timeout_s) and not self.error
+
+
+class _Gathered(threading.local):
+    """What each thread gathers for one transaction; see `Journal.together`."""
+
+    def __init__(self, put_all: Callable[[Sequence[Queued], bool], None]) -> None:
+        self.depth = 0
+        self.items: list[Queued] = []
+        self.at_once = False
+        self._put_all = put_all
+
+    def __enter__(self) -> None:
+        self.depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.depth -= 1
+        if not self.depth and self.items:
+            items, at_once = self.items, self.at_once
+            self.items, self.at_once = [], False
+            self._put_all(items, at_once)
 
 
 class Journal:
@@ -81,7 +105,8 @@ class Journal:
         self._group_s = group_s
         self._on_failure = on_failure
         self._on_recovery = on_recovery
-        self._queue: deque[Queued] = deque()
+        self._queue: deque[Sequence[Queued]] = deque()
+        self._gathered = _Gathered(self._put_all)
         self._batch: list[Queued] = []
         self._wake = threading.Event()
         self._closing = False
@@ -95,11 +120,17 @@ class Journal:
 
     # What the control process calls. None of these blocks.
 
+    def together(self) -> AbstractContextManager[None]:
+        """What this thread appends, keeps and forgets in the block is one transaction.
+
+        A crash leaves all of it or nothing. It is queued at the end of the block, also when an
+        exception ends it; a ticket of within is not settled before.
+        """
+        return self._gathered
+
     def append(self, entry: Entry, *, at_once: bool = False) -> None:
         """Queue an entry for the next group commit; `at_once` asks for that commit now."""
-        self._queue.append(("entry", entry, None))
-        if at_once:
-            self._wake.set()
+        self._put((ENTRY, entry, None), at_once=at_once)
 
     def save_run(self, run: RunInfo) -> None:
         """Insert a run, or update how it ended."""
@@ -109,27 +140,42 @@ class Journal:
             run.cell,
             run.protocol,
             run.started_utc_s,
-            json.dumps(run.document, default=str),
+            as_json(run.document),
             null(run.ended_utc_s),
             run.outcome,
         )
-        self._queue.append((UPSERT_RUN, row, None))
-        self._wake.set()
+        self._put((UPSERT_RUN, row, None), at_once=True)
 
     def keep(self, kind: str, name: str, data: Mapping[str, Any]) -> None:
-        """Replace a small named document in the next group commit."""
-        self._queue.append((UPSERT_KEEP, (kind, name, 0, json.dumps(data, default=str)), None))
+        """Replace a small named document in the next group commit.
+
+        It is made JSON by the writer, and only the last one of a commit: whoever hands it over
+        does not change it any more.
+        """
+        self._put((UPSERT_KEEP, (kind, name, data), None))
 
     def forget(self, kind: str, name: str) -> None:
         """Delete a small named document."""
-        self._queue.append((DELETE_KEEP, (kind, name), None))
+        self._put((DELETE_KEEP, (kind, name), None))
 
     def sync(self) -> Ticket:
         """A ticket that is settled when everything appended before it is on disk."""
         ticket = Ticket()
-        self._queue.append(("sync", (), ticket))
-        self._wake.set()
+        self._put((SYNC, (), ticket), at_once=True)
         return ticket
+
+    def _put(self, item: Queued, *, at_once: bool = False) -> None:
+        gathered = self._gathered
+        if gathered.depth:
+            gathered.items.append(item)
+            gathered.at_once |= at_once
+        else:
+            self._put_all((item,), at_once)
+
+    def _put_all(self, items: Sequence[Queued], at_once: bool) -> None:
+        self._queue.append(items)
+        if at_once:
+            self._wake.set()
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Commit what is queued and stop the writer.
@@ -160,7 +206,7 @@ class Journal:
             self._wake.clear()
             closing = self._closing
             while self._queue:
-                batch.append(self._queue.popleft())
+                batch.extend(self._queue.popleft())
             if batch and self._commit(batch):
                 batch.clear()
             if closing and not self._queue:
@@ -172,8 +218,7 @@ class Journal:
         before = self._seq, self._versions
         try:
             with self._database:
-                for statement, row, _ in batch:
-                    self._write(statement, row)
+                self._write_all(batch)
         except sqlite3.Error as error:
             self._seq, self._versions = before
             self._fail(str(error))
@@ -184,6 +229,17 @@ class Journal:
             if ticket:
                 ticket.settle()
         return True
+
+    def _write_all(self, batch: list[Queued]) -> None:
+        """Entries in their order; of the documents of one name only the last."""
+        documents: dict[tuple[str, str], tuple[str, tuple[Any, ...]]] = {}
+        for statement, row, _ in batch:
+            if statement in DOCUMENTS and isinstance(row, tuple):
+                documents[row[:2]] = statement, row
+            elif statement != SYNC:
+                self._write(statement, row)
+        for statement, row in documents.values():
+            self._write(statement, row)
 
     def _write(self, statement: str, row: tuple[Any, ...] | Entry) -> None:
         """One entry; one that cannot be written is told in its place and holds up no other."""
@@ -202,9 +258,10 @@ class Journal:
             self._database.execute(INSERT_EVENT, event_row(row, self._seq + 1))
             self._seq += 1
         elif statement == UPSERT_KEEP:
+            kind, name, data = row
             self._versions += 1
-            self._database.execute(statement, (row[0], row[1], self._versions, row[3]))
-        elif statement != "sync":
+            self._database.execute(statement, (kind, name, self._versions, as_json(data)))
+        else:
             self._database.execute(statement, row)
 
     def _fail(self, reason: str) -> None:
@@ -219,5 +276,5 @@ class Journal:
 
     @property
     def backlog(self) -> int:
-        """Entries that wait for a commit."""
+        """What waits for a commit; a transaction that is queued counts as one."""
         return len(self._queue) + len(self._batch)

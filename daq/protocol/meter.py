@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import nan
+from operator import attrgetter
 from typing import Any
 
 from daq.model import Counters
@@ -11,6 +12,7 @@ from daq.protocol.program import Observation
 _STAMPS = ("time_s", "start_s", "began_s", "stopped_s", "_stamp_s", "_current_A", "_power_W")
 _TOTALS = ("_charge_C", "_discharge_C", "_charge_J", "_discharge_J")
 _MARKS = ("_mark_charge_C", "_mark_discharge_C", "_mark_charge_J", "_mark_discharge_J")
+_values = attrgetter(*_STAMPS, *_TOTALS, *_MARKS)  # one call: a snapshot is taken with every record
 
 
 class Meter:
@@ -151,8 +153,10 @@ class Meter:
 
     def snapshot(self) -> dict[str, Any]:
         """Every number, with None for nan, which JSON does not know."""
-        values = {name: getattr(self, name) for name in self.__slots__}
-        return {name: value if value == value else None for name, value in values.items()}
+        return {
+            name: value if value == value else None
+            for name, value in zip(self.__slots__, _values(self), strict=True)
+        }
 
     @classmethod
     def restore(cls, snapshot: dict[str, Any]) -> Meter:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from math import inf, nan
+from collections.abc import Mapping
+from math import inf, isfinite, nan
 
 from daq.protocol.program import RecordRule
 
@@ -51,6 +52,21 @@ class Keeper:
         self._current_A = _measured(current_A, self._current_A)
         self._temperature_degC = _measured(temperature_degC, self._temperature_degC)
         return True
+
+    def snapshot(self) -> dict[str, float | None]:
+        """The sample that was kept last; None where nothing is known, for JSON."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return {name: value if isfinite(value) else None for name, value in values.items()}
+
+    @classmethod
+    def restore(cls, snapshot: Mapping[str, float | None]) -> Keeper:
+        """The keeper that `snapshot` was taken of."""
+        keeper = cls()
+        for name in cls.__slots__:
+            value = snapshot[name]
+            if value is not None:
+                setattr(keeper, name, value)
+        return keeper
 
 
 def _moved(value: float, kept: float, by: float) -> bool:

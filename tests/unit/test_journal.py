@@ -225,3 +225,49 @@ def test_what_is_no_journal_is_refused(tmp_path):
         Journal(path)
     with pytest.raises(JournalError, match="cannot be read"):
         JournalReader(path)
+
+
+# Transactions.
+
+
+def test_what_belongs_together_is_committed_together_also_when_an_exception_ends_it(journal):
+    synced(journal)
+    with JournalReader(journal.path) as reader:
+        with pytest.raises(KeyError, match="a bug"), journal.together():
+            journal.append(record(1), at_once=True)
+            with journal.together():
+                journal.keep(Kept.CHECKPOINT, "r1", {"n": 1})
+            time.sleep(0.05)  # the writer has had its chance
+            assert reader.head() == 0
+            raise KeyError("a bug")
+        synced(journal)
+        assert reader.head() == 1
+        assert reader.kept(Kept.CHECKPOINT)["r1"][1] == {"n": 1}
+
+
+def test_other_threads_do_not_wait_for_what_one_gathers(journal):
+    with journal.together():
+        journal.append(record(1))
+        other = threading.Thread(target=lambda: synced(journal))
+        other.start()
+        other.join(PATIENCE_S)
+        assert not other.is_alive()
+        with JournalReader(journal.path) as reader:
+            assert reader.head() == 0
+
+
+def test_of_the_documents_of_one_name_the_last_of_a_commit_is_kept(journal):
+    written: list[str] = []
+    journal.sync().wait(PATIENCE_S)
+    journal._database.set_trace_callback(written.append)
+    with journal.together():
+        for n in range(5):
+            journal.keep(Kept.STATE, "A1", {"n": n})
+            journal.keep(Kept.STATE, "A2", {"n": n})
+        journal.forget(Kept.STATE, "A2")
+        journal.append(record(1))
+    with JournalReader(synced(journal).path) as reader:
+        assert {name: found for name, (_, found) in reader.kept(Kept.STATE).items()} == {
+            "A1": {"n": 4}
+        }
+    assert sum("INTO keep" in statement for statement in written) == 1

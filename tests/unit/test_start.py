@@ -8,13 +8,14 @@ import pytest
 
 from daq.control.alarms import Alarms
 from daq.control.earlier import Earlier
+from daq.control.run import Run
 from daq.control.start import Starter
 from daq.journal import Journal, JournalReader, Kept
 from daq.model import EventKind, RunInfo, Trip
 from daq.protocol.compile import compile_protocol
 from daq.protocol.engine import Engine
 from daq.protocol.source import parse_protocol
-from tests.unit.fakes import CELL, CHARGE, HARD, HEAD, REST, Stand, TurnedClock
+from tests.unit.fakes import CELL, CHARGE, HARD, HEAD, REST, MemoryJournal, Stand, TurnedClock
 
 SPANS = {"voltage_V": [None, None], "current_A": [None, None], "temperature_degC": [None, None]}
 
@@ -76,11 +77,10 @@ def fresh(stand):
     """The checkpoint of a run that has not seen a sample yet."""
     source = parse_protocol(info().document["protocol"]["text"], "t.yaml")
     made = compile_protocol(source, CELL, [("station A1", HARD)])
-    return {
-        "engine": Engine(made).snapshot(),
-        "utc_s": 1e9,
-        "charge": stand.guard.charge.snapshot(),
-    }
+    journal = MemoryJournal()
+    run = Run(info(), Engine(made), journal)  # type: ignore[arg-type]
+    run.begin(1e9, stand.guard.charge.snapshot())
+    return journal.kept[Kept.CHECKPOINT, "run-A1"]
 
 
 def test_a_run_that_had_not_seen_a_sample_begins_when_it_is_resumed(stand):

@@ -235,7 +235,8 @@ def find_driver(name: str) -> type[AnyDriver]:
     module, _, attribute = target.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError, SyntaxError) as error:
+        # no such module; none to begin with (":X", "..x:X"); one with a mistake in it
         raise InputError(f"driver {name!r} cannot be loaded: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Driver)):
         raise InputError(f"{target} is not a Driver")

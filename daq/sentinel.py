@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import mmap
 import os
 import queue
@@ -45,6 +46,8 @@ GIVE_UP_S = 60.0
 REPORT_S = 2.0
 RETRY_S = 0.2
 _DOUBLE = struct.Struct("<d")
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""What a file that is no recipes may raise; whatever stands in it, the watch goes on."""
 _OWN_SLOT, _LOOP_SLOT = 0, 1
 _RETIRED = -1.0
 
@@ -79,14 +82,15 @@ class Watch:
 
     def reload(self) -> None:
         """Take over new recipes; keep the old ones when the file is unreadable."""
-        with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+        with contextlib.suppress(*UNREADABLE):
             status = self._recipes_path.stat()
             seen = (status.st_mtime_ns, status.st_ino)
             if seen == self._recipes_seen:
                 return
             document = json.loads(self._recipes_path.read_text())
-            buses = {int(slot): name for slot, name in document["buses"].items()}
-            self.buses, self.instruments = buses, dict(document["instruments"])
+            buses = {self._slot(slot): str(name) for slot, name in document["buses"].items()}
+            instruments = {name: dict(one) for name, one in document["instruments"].items()}
+            self.buses, self.instruments = buses, instruments
             self._recipes_seen = seen
 
     def retired(self) -> bool:
@@ -98,10 +102,10 @@ class Watch:
         if self._gone():
             return "control has ended without retiring"
         for slot in (_LOOP_SLOT, *self.buses):
-            stamp = self._stamp(slot)
-            if stamp > 0 and now() - stamp > SILENCE_S:
+            silence = self._silence_s(slot)
+            if silence > SILENCE_S and self._silence_s(slot) > SILENCE_S:  # not half a beat, read
                 name = self.buses.get(slot, "its event loop")
-                return f"control is silent: {name} for {now() - stamp:.2f} s"
+                return f"control is silent: {name} for {silence:.2f} s"
         return ""
 
     def kill_control(self) -> None:
@@ -121,6 +125,23 @@ class Watch:
             time.sleep(POLL_S)
         else:
             select.select([self._process], [], [], POLL_S)
+
+    def _slot(self, text: str) -> int:
+        slot = int(text)
+        if not 0 <= slot < len(self._memory) // _DOUBLE.size:
+            raise ValueError(f"there is no slot {slot}")
+        return slot
+
+    def _silence_s(self, slot: int) -> float:
+        """Since the slot's last beat; 0 where nobody beats (yet, or any more).
+
+        Infinite for a stamp from the future or none at all: no clock of ours wrote it.
+        """
+        stamp = self._stamp(slot)
+        if stamp in (0.0, _RETIRED):
+            return 0.0
+        silence = now() - stamp
+        return silence if silence > -SILENCE_S else math.inf
 
     def _stamp(self, slot: int) -> float:
         return _DOUBLE.unpack_from(self._memory, slot * _DOUBLE.size)[0]

@@ -89,7 +89,7 @@ def parse(content: bytes | str, file: str = "<text>") -> Document:
     Raises:
         InputError: as for `read`.
     """
-    raw = content.encode() if isinstance(content, str) else content
+    raw = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
     text = _decode(raw, file)
     _refuse_characters(text, file)
     reader = _Reader(file)

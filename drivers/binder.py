@@ -30,7 +30,8 @@ READBACK_K = 0.05
 """How far a setpoint may be from what was written: half a digit of the panel."""
 
 PLAUSIBLE_DEGC = (-100.0, 250.0)
-"""What a chamber's thermometer can show; anything else is another kind of register."""
+PLAUSIBLE_PCT = (-1.0, 110.0)
+"""What a chamber's sensors can show; anything else is no measurement, or another register."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +153,19 @@ class Binder(Chamber[RegisterLine]):
         self._read_switch()
 
     def read(self) -> Mapping[int, Reading]:
-        """Read the chamber; an alarm, a note or an open door is a fault."""
-        temperature = self._read_float(self._registers.temperature)
-        humidity = self._read_float(self._registers.humidity) if self.options.humidity else nan
+        """Read the chamber; an alarm, a note or an open door is a fault.
+
+        An RTU reply does not say what it answers: no two questions of one length follow each
+        other, so that a reply that comes twice never fits the next question.
+        """
+        registers = self._registers
+        temperature = self._measured(registers.temperature, PLAUSIBLE_DEGC)
+        output_on = self._read_switch() != registers.idle
+        humidity = self._humidity() if self.options.humidity else nan
         reading = Reading(
             temperature_degC=temperature,
             humidity_pct=humidity,
-            output_on=self._read_switch() != self._registers.idle,
+            output_on=output_on,
             fault=self._read_fault(),
         )
         return {1: reading}
@@ -213,6 +220,16 @@ class Binder(Chamber[RegisterLine]):
 
     def _read_float(self, address: int) -> float:
         return from_words(self.line.read(address, 2))
+
+    def _measured(self, address: int, plausible: Span) -> float:
+        value = self._read_float(address)
+        return value if plausible[0] <= value <= plausible[1] else nan
+
+    def _humidity(self) -> float:
+        humidity = self._measured(self._registers.humidity, PLAUSIBLE_PCT)
+        if self._registers.alarm is None:
+            self._read_switch()  # else the next question would be for two words again
+        return humidity
 
     def _read_fault(self) -> str:
         registers = self._registers

@@ -17,8 +17,10 @@ from pydantic import Field
 from daq.bus.line import Exchange, LineSettings, TextLine
 from daq.driver import Chamber, DriverOptions, Range
 from daq.errors import BadReply, InstrumentRefused, ReadbackMismatch
-from daq.model import Identity, Reading
+from daq.model import Identity, Reading, Span
 
+NUMBER = re.compile(r"[+-]?\d{1,6}(\.\d*)?")
+PLAUSIBLE_DEGC, PLAUSIBLE_PCT = (-100.0, 250.0), (-1.0, 110.0)
 READBACK_K = 0.051
 """The chamber keeps tenths of a degree."""
 
@@ -86,8 +88,8 @@ class Espec(Chamber[TextLine]):
         """Read the chamber: temperature, humidity (empty without a wet sensor), mode, alarms."""
         fields = self._ask_fields("MON?", 4)
         reading = Reading(
-            temperature_degC=_number(fields[0]),
-            humidity_pct=_number(fields[1]) if fields[1] else nan,
+            temperature_degC=_measured(fields[0], PLAUSIBLE_DEGC),
+            humidity_pct=_measured(fields[1], PLAUSIBLE_PCT) if fields[1] else nan,
             output_on=fields[2].startswith(CONDITIONING),
             fault="" if fields[3] == "0" else self._alarms(),
         )
@@ -96,6 +98,8 @@ class Espec(Chamber[TextLine]):
     def range(self, channel: int) -> Range:
         """The alarm limits: the chamber refuses setpoints beyond them."""
         _, _, high, low = self._temperatures()
+        if not low < high:  # neither for nan
+            raise BadReply(f"the alarm limits are {low:g} and {high:g} degC")
         return Range(temperature_degC=(low, high))
 
     def set_temperature(self, degC: float) -> None:
@@ -185,8 +189,13 @@ def _check_echo(message: str, reply: str) -> None:
         raise BadReply(f"{message} is answered {reply!r}")
 
 
+def _measured(field: str, plausible: Span) -> float:
+    """As `_number`; nan for what no sensor of a chamber can show, such as a broken one."""
+    value = _number(field)
+    return value if plausible[0] <= value <= plausible[1] else nan
+
+
 def _number(field: str) -> float:
-    try:
-        return float(field)
-    except ValueError as error:
-        raise BadReply(f"{field!r} is not a number") from error
+    if not NUMBER.fullmatch(field):  # float() takes blanks, underscores and "nan" as well
+        raise BadReply(f"{field!r} is not a number")
+    return float(field)

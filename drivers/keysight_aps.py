@@ -27,7 +27,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from math import inf, nan
+from math import inf, isfinite, nan
 
 from daq.bus.line import Exchange, LineSettings, TextLine
 from daq.driver import Cycler, Layers, Range
@@ -63,6 +63,11 @@ ALARMS = {8192: "sense leads lost"}
 """The output stays on, and regulates on its own terminals, about 1 % too high."""
 
 INFINITE = 9.9e37
+NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(E[+-]?\d+)?|nan|inf)", re.IGNORECASE)
+"""Closer than float(), which takes blanks and underscores as well."""
+STATUS = re.compile(r"\+?\d{1,10}")
+HIGHEST_V, HIGHEST_A = 2100.0, 900.0
+"""More than any model of the three families has; a tolerance is a part of the range."""
 WATCHDOG_S = (1, 3600)
 ERRORS_AT_MOST = 40
 """20 of the connection's own queue, and those of the queue for power-on and hardware errors."""
@@ -204,6 +209,9 @@ class KeysightAps(Cycler[TextLine]):
         """The programmable range, the nearest settings to zero, and the limits that stand."""
         answers = [_number(text) for text in self._ask(LIMITS, 9)]
         low_V, high_V, zero_up, high_A, low_A, zero_down, self._overvoltage_V = answers[:7]
+        likely = 0.0 <= low_V < high_V <= HIGHEST_V and -HIGHEST_A <= low_A < high_A <= HIGHEST_A
+        if not likely or not all(isfinite(answer) for answer in answers):
+            raise BadReply(f"no limits of an instrument of these families: {answers}")
         self._range = Range(voltage_V=(low_V, high_V), current_A=(low_A, high_A))
         self._zero_A = (zero_down, zero_up)
         self._limits_A = (answers[7], answers[8])
@@ -283,18 +291,16 @@ def _names(bits: int, table: Mapping[int, str]) -> list[str]:
 
 def _number(text: str) -> float:
     """A number; nan for the instrument's infinity and not-a-number."""
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise BadReply(f"not a number: {text!r}") from error
+    if not NUMBER.fullmatch(text):
+        raise BadReply(f"not a number: {text!r}")
+    value = float(text)
     return value if abs(value) < INFINITE else nan
 
 
 def _bits(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError as error:
-        raise BadReply(f"not a status: {text!r}") from error
+    if not STATUS.fullmatch(text):
+        raise BadReply(f"not a status: {text!r}")
+    return int(text)
 
 
 def _whole(seconds: float, span: tuple[int, int]) -> int:

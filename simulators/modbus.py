@@ -74,8 +74,8 @@ def _write_one(instrument: RegisterInstrument, unit: int, request: bytes) -> byt
 
 def _write_many(instrument: RegisterInstrument, unit: int, request: bytes) -> bytes:
     address, count = _fields(request[:5], 5)
-    words = request[6:]
-    if not 1 <= count <= _MOST_WRITTEN or not len(words) == request[5] == 2 * count:
+    size, words = request[5:6], request[6:]
+    if not 1 <= count <= _MOST_WRITTEN or bytes([len(words)]) != size or len(words) != 2 * count:
         raise RegisterError(_ILLEGAL_VALUE)
     instrument.write(unit, address, struct.unpack(f">{count}H", words))
     return request[:5]

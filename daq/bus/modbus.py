@@ -106,7 +106,8 @@ class ModbusLine(SessionLine):
         self._end()
         if isinstance(reply, ExceptionResponse):
             raise self._refused(reply.exception_code)
-        if not isinstance(reply, kind):
+        # by number as well: pymodbus derives the reply of function 4 from that of function 3
+        if not isinstance(reply, kind) or reply.function_code != request.function_code:
             raise self._wrong(f"function {reply.function_code}")
         return reply
 
@@ -125,9 +126,21 @@ class ModbusLine(SessionLine):
 
     def _decode(self, arrived: bytes) -> tuple[int, ModbusPDU | None]:
         try:
-            return self._framer.handleFrame(arrived, self.settings.unit, self._number)
+            used, reply = self._framer.handleFrame(arrived, self.settings.unit, self._number)
         except ModbusException as error:
             raise BadReply(f"{self} sent garbage: {arrived.hex(' ')}") from error
+        if reply and self._numbered:
+            self._check_header(arrived[:used], reply)
+        return used, reply
+
+    def _check_header(self, frames: bytes, reply: ModbusPDU) -> None:
+        """What pymodbus lets pass: number 0 for any, and a length that is not that of the content.
+
+        The late reply of a gateway that does not repeat numbers would answer the next question.
+        """
+        exact = self._framer.buildFrame(reply)
+        if reply.transaction_id != self._number or not frames.endswith(exact):
+            raise BadReply(f"{self} sent a frame with a wrong header: {frames.hex(' ')}")
 
     def _judge(self, refused: bytes, arrived: bytes) -> None:
         """Go on waiting, or not: the framer has refused some bytes, and kept the rest."""

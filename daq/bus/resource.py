@@ -79,9 +79,14 @@ def parse_resource(text: str) -> Resource:
     Raises:
         InputError: it has none of the known forms.
     """
+    if not text.isprintable():
+        raise _unknown(text, "it holds characters that nobody can see")
     if "://" not in text:
         return _visa(text)
-    url = urlsplit(text)
+    try:
+        url = urlsplit(text)
+    except ValueError as error:  # a bracket of an IPv6 address that is not closed
+        raise _unknown(text, str(error)) from error
     if url.scheme in _PORTS:
         return _tcp(text, url)
     if url.scheme in _DEVICES:

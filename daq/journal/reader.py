@@ -23,6 +23,9 @@ from daq.journal.tables import (
 )
 from daq.model import Entry, Event, EventKind, RunInfo
 
+DAMAGE = (sqlite3.Error, ValueError, TypeError, OverflowError, RecursionError)
+"""What reading raises when pages of the file are not what was written."""
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -50,20 +53,22 @@ class JournalReader:
     """The reading side, for any process. Read transactions are short; nothing is locked.
 
     Raises:
-        JournalError: there is no journal at the path, or it is of another version.
+        JournalError: there is no journal at the path, or it is of another version; from every
+            method: it cannot be read, or is damaged.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         if not path.exists():
             raise JournalError(f"there is no journal at {path}", remedy="start the daemon first")
-        self._database = sqlite3.connect(
-            f"{path.resolve().as_uri()}?mode=ro",
-            uri=True,
-            timeout=10.0,
-            check_same_thread=False,
-            isolation_level=None,
-        )
+        with self._understood():
+            self._database = sqlite3.connect(
+                f"{path.resolve().as_uri()}?mode=ro",
+                uri=True,
+                timeout=10.0,
+                check_same_thread=False,
+                isolation_level=None,
+            )
         check_version(self._database, path)
 
     def __enter__(self) -> JournalReader:
@@ -76,26 +81,38 @@ class JournalReader:
         """Close the connection."""
         self._database.close()
 
+    @contextmanager
+    def _understood(self) -> Generator[None]:
+        try:
+            yield
+        except DAMAGE as error:
+            raise JournalError(
+                f"the journal {self.path} cannot be read: {type(error).__name__}: {error}"
+            ) from error
+
     def head(self) -> int:
         """The highest committed sequence number; 0 when empty."""
-        return last_seq(self._database)
+        with self._understood():
+            return last_seq(self._database)
 
     def last_event(self) -> int:
         """The highest committed sequence number of an event; 0 when there is none."""
-        query = "SELECT coalesce(max(seq), 0) FROM event"
-        return int(self._database.execute(query).fetchone()[0])
+        with self._understood():
+            query = "SELECT coalesce(max(seq), 0) FROM event"
+            return int(self._database.execute(query).fetchone()[0])
 
     def entries(self, after: int, limit: int = 5000) -> list[Entry]:
         """Up to `limit` entries with `seq > after`, in order, records and events merged."""
-        page = self.page(after, limit)
-        merged: list[Entry] = [record_from(row) for row in page.rows]
-        merged += page.events
-        merged.sort(key=lambda entry: entry.seq)
-        return merged
+        with self._understood():
+            page = self.page(after, limit)
+            merged: list[Entry] = [record_from(row) for row in page.rows]
+            merged += page.events
+            merged.sort(key=lambda entry: entry.seq)
+            return merged
 
     def page(self, after: int, limit: int, last: int = sys.maxsize) -> Page:
         """Up to `limit` entries with `after < seq <= last`."""
-        with self._snapshot():
+        with self._understood(), self._snapshot():
             bound = min(self._page_end(after, limit), last)
             records = self._database.execute(
                 f"{SELECT_RECORD} WHERE seq > ? AND seq <= ? ORDER BY seq", (after, bound)
@@ -103,7 +120,7 @@ class JournalReader:
             events = self._database.execute(
                 f"{SELECT_EVENT} WHERE seq > ? AND seq <= ? ORDER BY seq", (after, bound)
             ).fetchall()
-        return Page(records, [event_from(row) for row in events])
+            return Page(records, [event_from(row) for row in events])
 
     def _page_end(self, after: int, limit: int) -> int:
         # Sequence numbers have no holes but where old entries were pruned, at the beginning.
@@ -122,7 +139,7 @@ class JournalReader:
         try:
             yield
         finally:
-            self._database.execute("COMMIT")
+            self._database.rollback()  # nothing was written; a damaged file may not let us commit
 
     def record_rows(
         self, run: str, after: int = 0, batch: int = 50_000
@@ -132,31 +149,39 @@ class JournalReader:
         The fast way to rebuild a file: no object is made per row.
         """
         query = f"{SELECT_RECORD} WHERE run = ? AND seq > ? ORDER BY seq LIMIT ?"
-        while rows := self._database.execute(query, (run, after, batch)).fetchall():
+        while rows := self._batch(query, run, after, batch):
             yield rows
             after = rows[-1][-1]
 
+    def _batch(self, query: str, *arguments: object) -> list[tuple[Any, ...]]:
+        with self._understood():
+            return self._database.execute(query, arguments).fetchall()
+
     def events(self, run: str = "", kinds: frozenset[EventKind] | None = None) -> list[Event]:
         """The events of one run (all events when `run` is empty), in order."""
-        where, arguments = ("WHERE run = ?", (run,)) if run else ("", ())
-        rows = self._database.execute(f"{SELECT_EVENT} {where} ORDER BY seq", arguments)
-        found = (event_from(row) for row in rows)
-        return [event for event in found if kinds is None or event.kind in kinds]
+        with self._understood():
+            where, arguments = ("WHERE run = ?", (run,)) if run else ("", ())
+            rows = self._database.execute(f"{SELECT_EVENT} {where} ORDER BY seq", arguments)
+            found = (event_from(row) for row in rows)
+            return [event for event in found if kinds is None or event.kind in kinds]
 
     def run(self, run: str) -> RunInfo | None:
         """One run, or None."""
-        row = self._database.execute("SELECT * FROM run WHERE id = ?", (run,)).fetchone()
-        return run_from(row) if row else None
+        with self._understood():
+            row = self._database.execute("SELECT * FROM run WHERE id = ?", (run,)).fetchone()
+            return run_from(row) if row else None
 
     def runs(self) -> list[RunInfo]:
         """All runs, oldest first."""
-        rows = self._database.execute("SELECT * FROM run ORDER BY started_utc_s, id")
-        return [run_from(row) for row in rows]
+        with self._understood():
+            rows = self._database.execute("SELECT * FROM run ORDER BY started_utc_s, id")
+            return [run_from(row) for row in rows]
 
     def kept(self, kind: str, after_version: int = 0) -> dict[str, tuple[int, dict[str, Any]]]:
         """Name -> (version, document) of one kind, those with a version above the given one."""
-        rows = self._database.execute(
-            "SELECT name, version, data FROM keep WHERE kind = ? AND version > ?",
-            (kind, after_version),
-        )
-        return {name: (version, json.loads(data)) for name, version, data in rows}
+        with self._understood():
+            rows = self._database.execute(
+                "SELECT name, version, data FROM keep WHERE kind = ? AND version > ?",
+                (kind, after_version),
+            )
+            return {name: (version, json.loads(data)) for name, version, data in rows}

@@ -138,6 +138,7 @@ def test_an_mb1_conditions_in_basic_manual_and_program_mode(mode: int) -> None:
 def test_a_humid_mb2_reads_temperature_humidity_and_contacts() -> None:
     driver, line = mb2(
         reads(0x1004, *DEGC_23_5),
+        reads(0x1158, 0x0040),
         reads(0x100A, *to_words(51.5)),
         reads(0x1158, 0x0040),
         humidity=True,
@@ -154,8 +155,10 @@ def test_an_idle_mb2_is_not_conditioning_whatever_its_other_contacts_say() -> No
         assert driver.read()[1].output_on is False
 
 
-def test_a_broken_sensor_reads_as_not_a_number() -> None:
-    driver, line = mb2(reads(0x1004, 0x0000, 0x7FC0), reads(0x1158, 0x0002))
+@pytest.mark.fault("F11", family="binder")
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 9.9e37, -273.2, 250.1])
+def test_a_broken_sensor_reads_as_not_a_number(value: float) -> None:
+    driver, line = mb2(reads(0x1004, *to_words(value)), reads(0x1158, 0x0002))
     with line:
         assert math.isnan(driver.read()[1].temperature_degC)
 

@@ -1,0 +1,1 @@
+"""Fuzzing: every parser of the daemon under bytes that nobody meant well."""

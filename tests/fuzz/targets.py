@@ -1,0 +1,58 @@
+"""Every parser that others feed, as one function of bytes: it returns, or that is a finding.
+
+The oracle stands in the function: the parser gives a value that is sane, or raises the exception
+of ours that its docstring names. What else it may raise is a bug. `corpus/NAME/` holds inputs that
+reach far into it, and every input that once was a finding.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.fuzz import driver_targets, simulator_targets, state_targets, text_targets
+
+CORPUS = Path(__file__).parent / "corpus"
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "yaml": text_targets.yaml,
+    "lab": text_targets.lab,
+    "protocol": text_targets.protocol,
+    "envelope": text_targets.envelope,
+    "local_socket": text_targets.local_socket,
+    "resource": text_targets.resource,
+    "units": text_targets.units,
+    "text_line": driver_targets.text_line_alone,
+    "modbus_rtu": driver_targets.modbus_rtu,
+    "modbus_tcp": driver_targets.modbus_tcp,
+    "keysight_aps": driver_targets.keysight,
+    "palmsens": driver_targets.palmsens,
+    "methodscript": driver_targets.methodscript,
+    "binder": driver_targets.binder,
+    "espec": driver_targets.espec,
+    "journal": state_targets.journal,
+    "sentinel": state_targets.sentinel_files,
+    "sim_keysight_aps": simulator_targets.keysight,
+    "sim_palmsens": simulator_targets.palmsens,
+    "sim_espec": simulator_targets.espec,
+    "sim_modbus": simulator_targets.modbus,
+}
+
+
+def run(name: str, data: bytes) -> None:
+    """One input for one target. Pauses that a driver keeps for its instrument are not kept."""
+    sleep, time.sleep = time.sleep, _no_pause
+    try:
+        TARGETS[name](data)
+    finally:
+        time.sleep = sleep
+
+
+def _no_pause(seconds: float) -> None:
+    assert seconds < 1.0, "a driver holds its bus thread"
+
+
+def seeds(name: str) -> list[Path]:
+    """The committed inputs of a target."""
+    return sorted((CORPUS / name).iterdir())

@@ -20,6 +20,11 @@ def monotonic() -> float:
     return time.clock_gettime(_BOOTTIME)
 
 
+def wall() -> float:
+    """Unix time as the system has it: it follows NTP, and may jump."""
+    return time.time()
+
+
 class LabClock:
     """Lab time: real time, or `factor` times as fast.
 

@@ -134,6 +134,7 @@ class Driver(ABC, Generic[LineT]):
     def off_exchanges(self, channel: int) -> tuple[Exchange, ...]:
         """`off` as raw bytes, for the sentinel; () where bytes alone cannot do it.
 
+        Sent in order; after an answer that does not match, the rest of the channel's is left out.
         Called after `setup`, on the bus thread; must not talk to the instrument.
         """
         return ()

@@ -9,9 +9,10 @@ and says so. It restarts nothing: that is the service manager's business, after 
 
 RECIPES is a JSON file that control replaces whenever an instrument connects:
 `{"buses": {"2": "aps1"}, "instruments": {"aps1": {"kind": "tcp", "address": "10.0.0.21",
-"port": 5025, "frame": "", "exchanges": [["<hex to send>", "<hex of a regular expression>"]],
-"command": []}}}`. Where bytes alone cannot do it (GPIB, USB), `command` is the argument vector
-of a program that switches the instrument off; it is given `COMMAND_S`.
+"port": 5025, "frame": "", "exchanges": [[["<hex to send>", "<hex of a regular expression>"]]],
+"command": []}}}`. The exchanges of each channel are a list of their own. Where bytes alone cannot
+do it (GPIB, USB), `command` is the argument vector of a program that switches the instrument off;
+it is given `COMMAND_S`.
 
 The layout of the heartbeat file is described in daq/bus/heartbeat.py and read here without
 importing it: nothing that this process does may depend on the rest of the program.
@@ -202,12 +203,17 @@ def set_raw(descriptor: int, baud: int, frame: str) -> None:
     termios.tcflush(descriptor, termios.TCIOFLUSH)
 
 
-def exchange_all(descriptor: int, exchanges: list[list[str]]) -> str:
-    """All of a recipe: a channel that does not confirm must not keep the next one on."""
+def exchange_all(descriptor: int, channels: list[list[list[str]]]) -> str:
+    """All of a recipe: a channel that does not confirm must not keep the next one on.
+
+    Within a channel, what comes after an answer that does not match is not sent: it may be what
+    only an output that is OFF can do without, such as its watchdog.
+    """
     wrong: list[str] = []
-    for send, expect in exchanges:
+    for exchanges in channels:
         try:
-            exchange(descriptor, bytes.fromhex(send), bytes.fromhex(expect))
+            for send, expect in exchanges:
+                exchange(descriptor, bytes.fromhex(send), bytes.fromhex(expect))
         except ValueError as error:
             wrong.append(str(error))
     return "; ".join(wrong)

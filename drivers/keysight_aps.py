@@ -196,8 +196,9 @@ class KeysightAps(Cycler[TextLine]):
         self._drain_errors()
 
     def off_exchanges(self, channel: int) -> tuple[Exchange, ...]:
-        """See `Driver.off_exchanges`."""
-        return Exchange(b"OUTP 0\n"), Exchange(b"OUTP?\n", rb"\+?0\s*")
+        """As `off`: the watchdog rests once OFF is verified, or it would latch a fault."""
+        off, proof = Exchange(b"OUTP 0\n"), Exchange(b"OUTP?\n", rb"\+?0\s*")
+        return off, proof, Exchange(b"OUTP:PROT:WDOG 0\n")
 
     def _open_output(self) -> None:
         """As `off`, but the programmed state itself must be OFF, not only the output open."""

@@ -47,8 +47,8 @@ class Bus:
         period_s: distance of the grid, real seconds.
         tick: one pass; called on this bus's thread.
         beat: called after every pass and at least every 0.25 s of waiting.
-        crashed: called on this thread with an exception that `tick` or a job let through;
-            it means OFF.
+        crashed: called on this thread with an exception that `tick` or a job let through,
+            whatever it is; it means OFF.
         phase: from 0 to 1, how far the grid lies behind the first tick, in periods. With a phase
             of its own for each, many buses do not all want the interpreter at the same moment.
     """
@@ -60,7 +60,7 @@ class Bus:
         *,
         tick: Job,
         beat: Job,
-        crashed: Callable[[Exception], None],
+        crashed: Callable[[BaseException], None],
         phase: float = 0.0,
     ) -> None:
         self.name = name
@@ -76,6 +76,7 @@ class Bus:
         self._wake = threading.Event()
         self._stopping = False
         self._since_s = monotonic()
+        self._busy_since_s = 0.0  # last sign of life of a job in progress; 0 between jobs
         self._thread = threading.Thread(target=self._run, name=f"bus {name}", daemon=True)
 
     def start(self) -> None:
@@ -96,6 +97,16 @@ class Bus:
     def alive(self) -> bool:
         """Whether the thread runs."""
         return self._thread.is_alive()
+
+    @property
+    def thread(self) -> int | None:
+        """The thread's number, as in `sys._current_frames`."""
+        return self._thread.ident
+
+    def held_s(self) -> float:
+        """Seconds since a job in progress last finished an exchange; 0 while the thread rests."""
+        since_s = self._busy_since_s
+        return monotonic() - since_s if since_s else 0.0
 
     def here(self) -> bool:
         """Whether the caller is on this bus's thread."""
@@ -122,7 +133,7 @@ class Bus:
                 future.set_result(job())
             except DaqError as error:
                 future.set_exception(error)
-            except Exception as error:
+            except BaseException as error:
                 future.set_exception(error)
                 raise  # a bug means OFF, whoever asked for the job
 
@@ -131,7 +142,10 @@ class Bus:
 
     def exchanged(self) -> None:
         """An exchange has ended: a sign of life, but not from a driver that never comes back."""
-        if monotonic() - self._since_s < LONGEST_S:
+        now_s = monotonic()
+        if self._busy_since_s:
+            self._busy_since_s = now_s
+        if now_s - self._since_s < LONGEST_S:
             self._beat()
 
     def run_urgent(self) -> None:
@@ -176,7 +190,12 @@ class Bus:
         return due + (1 + max(0, overrun)) * self.period_s
 
     def _guarded(self, job: Job) -> None:
+        outer = self._busy_since_s
         try:
+            self._busy_since_s = monotonic()
             job()
-        except Exception as error:  # noqa: BLE001 - the top of a bus thread: it means OFF
+        except BaseException as error:  # noqa: BLE001 - the top of a bus thread: it means OFF
+            # SystemExit too: a thread that ended would leave its stations to the sentinel.
             self._crashed(error)
+        finally:
+            self._busy_since_s = outer and monotonic()

@@ -41,6 +41,11 @@ class Child:
         """Whether it runs."""
         return self.process is not None and self.process.poll() is None
 
+    @property
+    def lived_s(self) -> float:
+        """How long it has run; 0 when it does not."""
+        return monotonic() - self._started_at if self.alive else 0.0
+
     def tend(self) -> bool:
         """Start it if it does not run and its pause is over; whether it had died."""
         if self.alive:
@@ -70,6 +75,13 @@ class Child:
         )
         self._started_at = monotonic()
         self.restarts += 1
+
+    def kill(self) -> None:
+        """End it at once: it hangs. The next `tend` finds it dead."""
+        if self.process and self.alive:
+            get_logger().error("a process hangs and is killed", child=self.name)
+            self.process.kill()
+            self.process.wait()
 
     def end(self, timeout_s: float) -> None:
         """Close its pipe and wait; kill it when it does not go."""

@@ -183,11 +183,10 @@ class Instrument:
         """
         endpoint = self.line.endpoint()
         exchanges = [
-            [exchange.send.hex(), exchange.expect.hex()]
+            [[one.send.hex(), one.expect.hex()] for one in self.driver.off_exchanges(number)]
             for number in self.driver.channels
-            for exchange in self.driver.off_exchanges(number)
         ]
-        if endpoint is None or not exchanges:
+        if endpoint is None or not all(exchanges):
             return {"kind": "", "exchanges": [], "command": command(self.name)}
         return {
             "kind": endpoint.kind,

@@ -81,13 +81,13 @@ class Loop:
             for station in self.home_of:
                 station.watch(now)
 
-    def crashed(self, error: Exception) -> None:
+    def crashed(self, error: BaseException) -> None:
         """A bug let an exception through: cut off every station of this bus, and go on."""
         for station in self.home_of:
             station.trip(Trip("X1", f"{type(error).__name__}: {error}"))
         self._tell(error)
 
-    def _tell(self, error: Exception) -> None:
+    def _tell(self, error: BaseException) -> None:
         # After OFF: a traceback reads source files. Once: the same bug may come with every tick.
         what = repr(error)
         if what != self._told or monotonic() > self._tell_again_at:

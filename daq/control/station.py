@@ -92,6 +92,7 @@ class Station:
         self._idle_record_at = 0.0
         self._alarmed_owed = False
         self._alarmed_on = False
+        self._pending: Trip | None = None  # the trip that home has not acted on yet
         self._log = get_logger(station=wiring.name)
 
     # A sample comes in: judged first, on the thread that read it.
@@ -118,13 +119,15 @@ class Station:
         with self._latching:
             if self.latch:
                 return
-            self.latch = trip
+            self.latch = self._pending = trip
         if self.home.here():
             self._make_safe(trip)
         else:
             self.home.urge(lambda: self._make_safe(trip))
 
     def _make_safe(self, trip: Trip) -> None:
+        if self._pending is not trip:
+            return  # done already
         began = monotonic()
         verified = self.output.off()
         took_s = monotonic() - began
@@ -134,6 +137,7 @@ class Station:
         self._journal.keep(Kept.TRIP, self.name, kept)
         self.note(EventKind.TRIP, **data, off_verified=verified, off_took_s=took_s)
         self._alarms.tripped(self.name, trip)
+        self._pending = None
         self.conductor.freeze(self.last)
         log = self._log.bind(run=run.info.id) if run else self._log
         log.error("trip", **data, off_verified=verified, off_took_s=round(took_s, 4))
@@ -199,6 +203,8 @@ class Station:
 
     def watch(self, now_s: float) -> None:
         """What must happen even when no sample arrives: silence, and an OFF that is owed."""
+        if self._pending:  # an exception came between the latch and its OFF
+            self._make_safe(self._pending)
         owed = self.output.owed
         if owed:
             self.output.pay()

@@ -15,8 +15,8 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
+import threading
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -28,18 +28,21 @@ from daq.control.alarms import Alarms, Cause
 from daq.control.alarms.watch import Watch
 from daq.control.assembly import Surroundings, assemble, chambers
 from daq.control.commands import Commands
+from daq.control.conditions import Conditions, conditions
 from daq.control.crashes import EXIT_CRASH_LOOP, stays_down
 from daq.control.earlier import Earlier
+from daq.control.farewell import Farewell
 from daq.control.faults import Faults
+from daq.control.health import Check, Health
 from daq.control.instrument import Instrument
+from daq.control.living import Living
 from daq.control.lock import locked
 from daq.control.recipes import Recipes
 from daq.control.server import CommandServer
+from daq.control.stalls import StallWatch, Watched
 from daq.control.start import Starter, software
-from daq.control.station import Station
 from daq.control.status import station_status
-from daq.driver import Chamber, Potentiostat
-from daq.errors import DaqError, InputError, InstrumentError
+from daq.errors import DaqError, InputError
 from daq.journal import Journal, Kept
 from daq.labchecks import unfit_for_fast_clock
 from daq.logs import get_logger
@@ -50,7 +53,6 @@ STATE_S = 1.0
 SENTINEL_SILENCE_S = 1.5
 SWITCH_INTERVAL_S = 0.0005
 """The interpreter's thread switch: 5 ms by default, which is long for a sample that must trip."""
-OFF_S = 3.0
 EXIT_S = 1.5
 
 _log = get_logger()
@@ -82,7 +84,7 @@ class Supervisor:
             self._journal,
             why_not=self._why_not,
             replies=self._earlier.replies,
-            extra=self._health,
+            extra=self._about,
         )
         self._server = CommandServer(lab.data, self._commands.handle)
         self._sentinel = processes.sentinel(lab)
@@ -94,14 +96,21 @@ class Supervisor:
             failed=lambda: self._journal.failed,
             children=self._children,
         )
+        self._living = Living(
+            self._sentinel, self._children, self._bench.buses, self._heartbeat, self._alarms
+        )
+        self._conditions = Conditions(conditions(lab, self._clock_jumped))
+        self._health = Health(self._bench.stations.values(), self._checks(), self._alarms)
+        self._stalls = StallWatch(self._watched())
+        self._farewell = Farewell(self._bench, self._heartbeat)
         self._state_at = 0.0
-        self._not_off: set[str] = set()  # potentiostats that did not open their cell at the end
 
     async def run(self) -> int:
         """Serve until a signal comes. 0 when every output was verified OFF at the end."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stopping.set)
+        loop.set_exception_handler(self._unexpected)
         self._come_up()
         await self._server.start()
         _log.info("serving", lab=self._lab.name, stations=len(self._bench.stations))
@@ -141,6 +150,30 @@ class Supervisor:
             bus.start()
         for child in self._children:
             child.tend()
+        self._conditions.start()
+        self._stalls.start()
+
+    def _checks(self) -> list[Check]:
+        """What every run relies on. The alarms of the first two are raised elsewhere."""
+        return [
+            Check(lambda: _unwritable(self._journal.failed)),
+            Check(self._living.sentinel_gone),
+            Check(self._conditions.silence, Cause.DISK_LOW),
+            Check(lambda: self._conditions.wrong.get("disk", ""), Cause.DISK_LOW),
+            Check(lambda: self._conditions.wrong.get("mains", ""), Cause.MAINS_FAILED),
+        ]
+
+    def _watched(self) -> list[Watched]:
+        """Whom `StallWatch` looks at."""
+        this = threading.get_ident()
+        loop = Watched(
+            "event loop", lambda: self._heartbeat.age_s(LOOP_SLOT) - BEAT_S, lambda: this
+        )
+        buses = self._bench.buses.values()
+        return [
+            loop,
+            *(Watched(f"bus {bus.name}", bus.held_s, lambda b=bus: b.thread) for bus in buses),
+        ]
 
     # While it serves.
 
@@ -148,8 +181,8 @@ class Supervisor:
         while not self._stopping.is_set():
             self._heartbeat.beat(LOOP_SLOT)
             self._write_recipes()
-            self._tend_children()
-            self._pause_without_journal()
+            self._living.tend()
+            self._health.tend()
             self._watch_over.look()
             self._alarms.drain()
             self._keep_states()
@@ -161,25 +194,6 @@ class Supervisor:
             self._recipes.write()
         except OSError as error:
             _log.error("the sentinel's recipes cannot be written", error=str(error))
-
-    def _tend_children(self) -> None:
-        if self._sentinel.tend():
-            message = "the sentinel ended; nothing is energised until it is back"
-            self._alarms.raise_(Cause.SENTINEL_DIED, message)
-        elif self._heartbeat.age_s(SENTINEL_SLOT) < SENTINEL_SILENCE_S:
-            self._alarms.end(Cause.SENTINEL_DIED)
-        for child in self._children:
-            child.tend()
-
-    def _pause_without_journal(self) -> None:
-        reason = self._journal.failed
-        if not reason:
-            return
-        why = f"the journal cannot be written: {reason}"
-        for station in self._bench.stations.values():
-            conductor = station.conductor
-            if conductor.run and not conductor.paused:
-                station.home.urge(lambda s=station: s.conductor.pause(why, s.last))
 
     def _keep_states(self) -> None:
         if monotonic() < self._state_at:
@@ -202,7 +216,9 @@ class Supervisor:
         if not self._recipes.known(station.wiring.cycler.instrument):
             return "the sentinel does not yet know how to switch this cycler off"
         if self._journal.failed:
-            return f"the journal cannot be written: {self._journal.failed}"
+            return _unwritable(self._journal.failed)
+        if why := self._health.why_not:
+            return why
         silence = station.guard.check_silence(monotonic())
         return silence.message if silence else ""
 
@@ -213,7 +229,7 @@ class Supervisor:
             self._journal.keep(Kept.IDENTITY, instrument.name, asdict(instrument.identity))
         _log.info("connected", instrument=instrument.name, identity=str(instrument.identity))
 
-    def _health(self) -> Mapping[str, Any]:
+    def _about(self) -> Mapping[str, Any]:
         return {
             "lab": self._lab.name,
             "clock_factor": self._lab.clock_factor,
@@ -237,21 +253,12 @@ class Supervisor:
     async def _go_down(self) -> bool:
         _log.info("stopping")
         self._stopping.set()  # also when it goes down for a reason of its own
+        self._conditions.finish()
+        self._stalls.finish()
         await self._server.stop()
-        asked = [
-            station.home.call(lambda s=station: _leave(s), urgent=True)
-            for station in self._bench.stations.values()
-        ]
-        asked += [
-            bus.call(lambda n=name: self._rest(n), urgent=True)
-            for name, bus in self._bench.buses.items()
-        ]
-        await self._all_off(asked)
+        await self._farewell.switch_off()
         self._keep_states_now()
-        ended = await self._all_ended()
-        safe = ended and not self._any_on()  # only now can nothing change any more
-        for instrument in self._bench.instruments.values():
-            instrument.close()
+        safe = await self._farewell.end()
         if safe:
             self._heartbeat.retire(LOOP_SLOT)
         self._alarms.drain()
@@ -267,62 +274,28 @@ class Supervisor:
         _log.info("stopped", outputs_off=safe)
         return safe
 
-    async def _all_off(self, asked: Sequence[Future[None]]) -> None:
-        """Let every bus come to it, and give what is owed a while to be repeated."""
-        deadline = monotonic() + OFF_S
-        while monotonic() < deadline:
-            if all(job.done() for job in asked) and not self._any_on():
-                return
-            self._heartbeat.beat(LOOP_SLOT)
-            await asyncio.sleep(0.02)
-
-    def _any_on(self) -> bool:
-        outputs = (station.output for station in self._bench.stations.values())
-        return bool(self._not_off) or any(output.on or output.owed for output in outputs)
-
-    async def _all_ended(self) -> bool:
-        """End the bus threads; the sentinel must not mistake a slow last OFF for a hang."""
-        for bus in self._bench.buses.values():
-            bus.finish()
-        deadline = monotonic() + OFF_S
-        waiting = dict(self._bench.buses)
-        while waiting and monotonic() < deadline:
-            self._heartbeat.beat(LOOP_SLOT)
-            for name in [name for name, bus in waiting.items() if bus.join(0.0)]:
-                self._heartbeat.retire(self._bench.slots[name])
-                del waiting[name]
-            await asyncio.sleep(0.01)
-        return not waiting
-
-    def _rest(self, bus: str) -> None:
-        """Make safe what is not a station's output: chambers and potentiostats."""
-        for instrument in self._bench.loops[bus].instruments:
-            if not instrument.online:
-                continue
-            try:
-                if isinstance(instrument.driver, (Chamber, Potentiostat)):
-                    for channel in instrument.driver.channels:
-                        instrument.driver.off(channel)
-            except InstrumentError as error:
-                _log.error("not verified OFF", instrument=instrument.name, error=str(error))
-                if isinstance(instrument.driver, Potentiostat):
-                    self._not_off.add(instrument.name)
-
     def _keep_states_now(self) -> None:
         self._state_at = 0.0
         self._keep_states()
+
+    def _clock_jumped(self, by_s: float) -> None:
+        where = "forward" if by_s > 0 else "back"
+        message = f"the wall clock was set {where} by {abs(by_s):.1f} s; runs go on"
+        self._alarms.raise_(Cause.CLOCK_JUMP, message)
+
+    def _unexpected(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A task of the event loop let an exception through: said, never silent."""
+        error, what = context.get("exception"), context.get("message", "")
+        message = f"{what}: {type(error).__name__}: {error}"
+        self._alarms.raise_(Cause.UNEXPECTED_ERROR, message, instrument=type(error).__name__)
+        _log.error("an error that nobody expected", what=what, exc_info=error)
 
     def _note(self, kind: EventKind, **data: Any) -> None:
         self._journal.append(Event(kind, self._clock.utc(monotonic()), data=data), at_once=True)
 
 
-def _leave(station: Station) -> None:
-    """Pause the run and switch off; an unreachable output that was verified OFF stays as it is."""
-    conductor, output = station.conductor, station.output
-    if conductor.run and not conductor.paused:
-        conductor.pause("the daemon is stopping", station.last)
-    if output.on or output.owed or output.instrument.online:
-        output.off()
+def _unwritable(reason: str) -> str:
+    return f"the journal cannot be written: {reason}" if reason else ""
 
 
 def _p99(values: list[float]) -> float:

@@ -336,6 +336,7 @@ def test_silence_stays_silence() -> None:
 
 
 def test_the_sentinel_gets_off_and_its_proof_as_bytes() -> None:
-    off, proof = KeysightAps(ScriptedText()).off_exchanges(1)
+    off, proof, rest = KeysightAps(ScriptedText()).off_exchanges(1)
+    assert (rest.send, rest.expect) == (b"OUTP:PROT:WDOG 0\n", b"")
     assert (off.send, off.expect) == (b"OUTP 0\n", b"")
     assert proof.send == b"OUTP?\n"

@@ -12,7 +12,10 @@ import pytest
 from daq.bus.bus import Bus
 from daq.bus.heartbeat import FIRST_BUS_SLOT, LOOP_SLOT, RETIRED, Heartbeat
 from daq.clock import monotonic
-from daq.control import supervisor
+from daq.control import farewell
+from daq.control.conditions import Conditions
+from daq.control.farewell import Farewell
+from daq.control.stalls import StallWatch
 from daq.control.supervisor import Supervisor
 from daq.errors import ReadbackMismatch
 from daq.model import EventKind
@@ -54,6 +57,13 @@ class House:
         for box in (self.stand.instrument, pico):
             box.line.open()
             box.online = True
+        bench = SimpleNamespace(
+            stations={"A1": self.stand.station},
+            buses={"home": self.bus},
+            slots={"home": FIRST_BUS_SLOT},
+            loops={"home": SimpleNamespace(instruments=[self.stand.instrument, pico])},
+            instruments={"aps1": self.stand.instrument, "pico": pico},
+        )
         self.daemon = Supervisor.__new__(Supervisor)
         self.daemon.__dict__.update(
             _server=Server(),
@@ -65,14 +75,10 @@ class House:
             _children=[],
             _sentinel=self.sentinel,
             _state_at=0.0,
-            _not_off=set(),
-            _bench=SimpleNamespace(
-                stations={"A1": self.stand.station},
-                buses={"home": self.bus},
-                slots={"home": FIRST_BUS_SLOT},
-                loops={"home": SimpleNamespace(instruments=[self.stand.instrument, pico])},
-                instruments={"aps1": self.stand.instrument, "pico": pico},
-            ),
+            _bench=bench,
+            _conditions=Conditions([]),
+            _stalls=StallWatch([]),
+            _farewell=Farewell(bench, self.heartbeat),
         )
         self.bus.start()
 
@@ -106,7 +112,7 @@ def stamp(heartbeat):
 
 @pytest.fixture
 def house(tmp_path, monkeypatch):
-    monkeypatch.setattr(supervisor, "OFF_S", 0.5)
+    monkeypatch.setattr(farewell, "OFF_S", 0.5)
     made = House(tmp_path)
     yield made
     made.bus.finish()

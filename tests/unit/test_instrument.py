@@ -235,7 +235,7 @@ def test_the_recipe_tells_address_and_bytes(found, driver):
     recipe = found.recipe(lambda name: ["off", name])
     assert recipe == {
         "kind": "tcp", "address": "127.0.0.1", "port": 5025, "frame": "",
-        "exchanges": [[b"OFF\n".hex(), b"0\n".hex()]], "command": [],
+        "exchanges": [[[b"OFF\n".hex(), b"0\n".hex()]]], "command": [],
     }  # fmt: skip
     driver.line.leads_to = Endpoint("serial", "/dev/ttyUSB0", 9600, "8E1")
     assert found.recipe(lambda name: [])["frame"] == "8E1"

@@ -31,6 +31,7 @@ class Peer:
 
     def __init__(self, *, deaf_times: int = 0) -> None:
         self.off_at: list[float] = []
+        self.heard: list[bytes] = []
         self._deaf = deaf_times
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = self._server.getsockname()[1]
@@ -42,7 +43,7 @@ class Peer:
             "address": "127.0.0.1",
             "port": self.port,
             "frame": "",
-            "exchanges": [[b"OFF\n".hex(), ""], [b"OFF?\n".hex(), rb"1\s*".hex()]],
+            "exchanges": [[[b"OFF\n".hex(), ""], [b"OFF?\n".hex(), rb"1\s*".hex()]]],
             "command": [],
         }
 
@@ -61,6 +62,7 @@ class Peer:
             self._deaf -= 1
             return
         for line in peer.makefile("rb"):
+            self.heard.append(line)
             if line == b"OFF\n":
                 self.off_at.append(monotonic())
             if line == b"OFF?\n":
@@ -235,7 +237,7 @@ def test_where_bytes_cannot_reach_a_program_of_the_driver_s_own_is_run(tmp_path)
 
 def test_an_answer_that_does_not_match_is_no_verification():
     peer = Peer()
-    recipe = peer.recipe() | {"exchanges": [[b"OFF?\n".hex(), rb"0\s*".hex()]]}
+    recipe = peer.recipe() | {"exchanges": [[[b"OFF?\n".hex(), rb"0\s*".hex()]]]}
     assert "was answered b'1\\n'" in sentinel.switch_off(recipe)
     peer.close()
     nobody = recipe | {"port": unused_port()}
@@ -262,7 +264,7 @@ def test_a_serial_port_is_opened_raw_and_its_answer_awaited():
         "address": os.ttyname(slave),
         "port": 115200,
         "frame": "8N1",
-        "exchanges": [[b"\x01OFF\r".hex(), ""], [b"?\n".hex(), rb"OFF\r\n".hex()]],
+        "exchanges": [[[b"\x01OFF\r".hex(), ""], [b"?\n".hex(), rb"OFF\r\n".hex()]]],
         "command": [],
     }
     assert sentinel.switch_off(recipe) == ""

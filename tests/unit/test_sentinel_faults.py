@@ -89,7 +89,7 @@ def test_whatever_is_wrong_with_a_recipe_is_said_and_raises_nothing(recipe):
 
 
 def test_an_expression_that_is_none_is_said_too(peer):
-    recipe = peer.recipe() | {"exchanges": [[b"OFF?\n".hex(), b"(".hex()]]}
+    recipe = peer.recipe() | {"exchanges": [[[b"OFF?\n".hex(), b"(".hex()]]]}
     assert "error" in sentinel.switch_off(recipe)
 
 
@@ -108,10 +108,11 @@ def test_a_broken_recipe_does_not_end_the_trying_nor_hold_up_the_others(peer, mo
 
 def test_a_channel_that_does_not_confirm_does_not_keep_the_next_one_on(peer):
     recipe = peer.recipe()
-    unconfirmed = [[b"OFF?\n".hex(), b"never".hex()]]
+    unconfirmed = [[[b"OFF?\n".hex(), b"never".hex()], [b"WATCHDOG OFF\n".hex(), ""]]]
     recipe["exchanges"] = unconfirmed + recipe["exchanges"]
     assert "was answered" in sentinel.switch_off(recipe)
     assert peer.off_at
+    assert b"WATCHDOG OFF\n" not in peer.heard
 
 
 @pytest.mark.parametrize("text", ["[]", "null", '{"buses": [], "instruments": {}}', '{"a": 1}', ""])

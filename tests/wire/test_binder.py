@@ -125,7 +125,7 @@ def test_the_sentinels_frame_switches_a_running_chamber_off(
         "address": endpoint.address,
         "port": endpoint.port,
         "frame": endpoint.frame,
-        "exchanges": [[exchange.send.hex(), exchange.expect.hex()]],
+        "exchanges": [[[exchange.send.hex(), exchange.expect.hex()]]],
         "command": [],
     }
     assert switch_off(recipe) == ""

@@ -124,7 +124,7 @@ def test_the_sentinels_bytes_switch_a_running_chamber_off(
         "address": endpoint.address,
         "port": endpoint.port,
         "frame": endpoint.frame,
-        "exchanges": [[exchange.send.hex(), exchange.expect.hex()]],
+        "exchanges": [[[exchange.send.hex(), exchange.expect.hex()]]],
         "command": [],
     }
     assert switch_off(recipe) == ""

@@ -242,6 +242,7 @@ def test_the_sentinels_bytes_switch_off_and_prove_it(
             if exchange.expect:
                 assert re.fullmatch(exchange.expect, replies.readline())
     assert not is_on(bench, name)
+    assert raw(bench, name, b"OUTP:PROT:WDOG?\n") == b"0\n"  # it would latch a fault later
 
 
 def test_a_priority_that_somebody_changed_is_changed_back_with_the_output_off(

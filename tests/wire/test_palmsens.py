@@ -348,7 +348,7 @@ def test_the_sentinels_recipe_alone_ends_a_sweep(bench: RunningBench, connect: C
         "address": endpoint.address,
         "port": endpoint.port,
         "frame": endpoint.frame,
-        "exchanges": exchanges,
+        "exchanges": [exchanges],
         "command": [],
     }
     for _ in range(2):

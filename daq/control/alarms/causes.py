@@ -54,6 +54,9 @@ class Cause(StrEnum):
     BROKER_AWAY = "broker-away"
     CERTIFICATE_EXPIRING = "certificate-expiring"
     CLOCK_JUMP = "clock-jump"
+    MAINS_FAILED = "mains-failed"
+    BUS_THREAD_DIED = "bus-thread-died"
+    UNEXPECTED_ERROR = "unexpected-error"
 
     RUN_WAITS = "run-waits"
     RUN_FAILED = "run-failed"
@@ -137,6 +140,9 @@ RULES: Mapping[Cause, Rule] = MappingProxyType(
         Cause.BROKER_AWAY: Rule(_TICKET, About.LAB, quiet_s=LINK_QUIET_S),
         Cause.CERTIFICATE_EXPIRING: Rule(_TICKET, About.LAB),
         Cause.CLOCK_JUMP: Rule(_TICKET, About.LAB, momentary=True),
+        Cause.MAINS_FAILED: Rule(_PAGE, About.LAB),
+        Cause.BUS_THREAD_DIED: Rule(_PAGE, About.NAMED, momentary=True),
+        Cause.UNEXPECTED_ERROR: Rule(_TICKET, About.NAMED, momentary=True),
         Cause.RUN_WAITS: Rule(_TICKET, About.CELL),
         Cause.RUN_FAILED: Rule(_TICKET, About.CELL, momentary=True),
         Cause.INTERNAL_SHORT: Rule(_PAGE, About.CELL, momentary=True),

@@ -85,11 +85,14 @@ class Driver(ABC, Generic[LineT]):
     Attributes:
         settings: defaults of the line; a lab file may override timeout and baud rate.
         Options: the driver's own options, validated before anything is opened.
+        read_messages: how many messages a `read` takes. With the line's pause between messages
+            that is how fast the instrument can be read, and how late an OFF may come.
         channels: the channel numbers that this instrument has; may be narrowed by `setup`.
     """
 
     settings: ClassVar[LineSettings] = LineSettings()
     Options: ClassVar[type[DriverOptions]] = DriverOptions
+    read_messages: ClassVar[int] = 1
 
     def __init__(self, line: LineT, options: Any = None) -> None:
         self.line = line

@@ -24,6 +24,9 @@ Rule = Callable[["Lab", Document], Iterator[InputError]]
 ATTEMPTS = 2
 """An OFF may have to wait for the read in flight, and then for its own reply."""
 
+OFF_MESSAGES = 2
+"""OFF, and the question whether it is."""
+
 TAKEN_TOPICS = frozenset({"status", "cmd", "reply"})
 
 _NETWORK_TRANSACTION_S = 0.05  # a loaded instrument's answer over TCP
@@ -197,18 +200,40 @@ def worst_reaction_s(lab: Lab, cycler: InstrumentConfig) -> float:
     """Longest time from a sample on any bus to a confirmed OFF of this cycler.
 
     Its own bus may be waiting for a silent instrument (one timeout), then comes the OFF itself
-    (a transaction, and one more timeout if the instrument is silent).
+    (a transaction, and one more timeout if the instrument is silent). Before each message of both
+    the line keeps its pause.
     """
     sharing = lab.buses()[cycler.resource.bus_key]
     in_flight_s = max(other.settings.timeout_s for other in sharing)
+    pauses_s = max(_read_s(other) for other in sharing) + OFF_MESSAGES * cycler.settings.gap_s
     others_s = (ATTEMPTS - 1) * cycler.settings.timeout_s
-    return in_flight_s + others_s + _transaction_s(cycler)
+    return in_flight_s + others_s + pauses_s + _transaction_s(cycler)
+
+
+def _read_s(instrument: InstrumentConfig) -> float:
+    """The pauses of one read: it cannot take less."""
+    return instrument.driver_class.read_messages * instrument.settings.gap_s
 
 
 def _transaction_s(instrument: InstrumentConfig) -> float:
     if not instrument.resource.device:
         return _NETWORK_TRANSACTION_S
     return 10.0 * _SERIAL_CHARACTERS / instrument.settings.baud
+
+
+def period_leaves_time_to_read(lab: Lab, document: Document) -> Iterator[InputError]:
+    """An instrument that wants pauses between messages cannot be read faster than they allow."""
+    for sharing in lab.buses().values():
+        least_s = sum(_read_s(instrument) for instrument in sharing)
+        slowest = max(sharing, key=_read_s)
+        if sharing[0].period_s < least_s:
+            yield _wrong(
+                document,
+                ("instruments", slowest.name, "period"),
+                f"{slowest.name} cannot be read every {sharing[0].period_s:g} s: the pauses before "
+                f"the messages on its bus take {least_s:g} s",
+                f"a period of at least {least_s:g} s",
+            )
 
 
 def watchdog_outlasts_the_period(lab: Lab, document: Document) -> Iterator[InputError]:
@@ -234,5 +259,6 @@ RULES: tuple[Rule, ...] = (
     references_exist,
     one_position_one_channel,
     reaction_is_possible,
+    period_leaves_time_to_read,
     watchdog_outlasts_the_period,
 )

@@ -9,10 +9,10 @@ and says so. It restarts nothing: that is the service manager's business, after 
 
 RECIPES is a JSON file that control replaces whenever an instrument connects:
 `{"buses": {"2": "aps1"}, "instruments": {"aps1": {"kind": "tcp", "address": "10.0.0.21",
-"port": 5025, "frame": "", "exchanges": [[["<hex to send>", "<hex of a regular expression>"]]],
-"command": []}}}`. The exchanges of each channel are a list of their own. Where bytes alone cannot
-do it (GPIB, USB), `command` is the argument vector of a program that switches the instrument off;
-it is given `COMMAND_S`.
+"port": 5025, "frame": "", "gap_s": 0.0, "exchanges": [[["<hex to send>", "<hex of a regular
+expression>"]]], "command": []}}}`. The exchanges of each channel are a list of their own. Where
+bytes alone cannot do it (GPIB, USB), `command` is the argument vector of a program that switches
+the instrument off; it is given `COMMAND_S`.
 
 The layout of the heartbeat file is described in daq/bus/heartbeat.py and read here without
 importing it: nothing that this process does may depend on the rest of the program.
@@ -166,7 +166,7 @@ def switch_off(recipe: Recipe) -> str:
             subprocess.run(recipe["command"], timeout=COMMAND_S, check=True)  # noqa: S603
             return ""
         with opened(recipe) as descriptor:
-            return exchange_all(descriptor, recipe["exchanges"])
+            return exchange_all(descriptor, recipe["exchanges"], recipe.get("gap_s", 0.0))
     except Exception as error:  # noqa: BLE001 - whatever it is: say so, and try again
         return f"{type(error).__name__}: {error}"
 
@@ -203,16 +203,19 @@ def set_raw(descriptor: int, baud: int, frame: str) -> None:
     termios.tcflush(descriptor, termios.TCIOFLUSH)
 
 
-def exchange_all(descriptor: int, channels: list[list[list[str]]]) -> str:
+def exchange_all(descriptor: int, channels: list[list[list[str]]], gap_s: float) -> str:
     """All of a recipe: a channel that does not confirm must not keep the next one on.
 
     Within a channel, what comes after an answer that does not match is not sent: it may be what
-    only an output that is OFF can do without, such as its watchdog.
+    only an output that is OFF can do without, such as its watchdog. Before each message the
+    instrument is left alone for `gap_s`, or it might lose it; before the first one too, for
+    control's last message may just have come.
     """
     wrong: list[str] = []
     for exchanges in channels:
         try:
             for send, expect in exchanges:
+                time.sleep(gap_s)
                 exchange(descriptor, bytes.fromhex(send), bytes.fromhex(expect))
         except ValueError as error:
             wrong.append(str(error))

@@ -44,6 +44,7 @@ class Bench:
         self.positions = {n: self._position(n, e) for n, e in config.get("cells", {}).items()}
         self.chambers = {n: self._chamber(n, e) for n, e in config.get("chambers", {}).items()}
         self.cells_of: dict[str, list[str]] = {}
+        self.instruments: dict[str, Any] = {}
         self.faults: dict[str, Faults] = {}
         self.ports: dict[str, TcpPort | PtyPort] = {}
         for name, entry in config["instruments"].items():
@@ -91,6 +92,7 @@ class Bench:
             instrument = dialect(name, self.clock, wiring, options)
         except ValueError as problem:
             raise BenchError(f"{key}.options", str(problem)) from problem
+        self.instruments[name] = instrument
         faults = Faults(self.clock, getattr(instrument, "perturb", None), f"{self._seed} {name}")
         self.faults[name] = faults
         self.ports[name] = _port(key, address, self._box(key, instrument, address, faults))

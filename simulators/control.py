@@ -10,6 +10,7 @@
     {"do": "clear_faults", "instrument": "aps1"}     (without it: of all)
     {"do": "set", "chamber": "room", "door_open": true}
     {"do": "set", "position": "cell-1", "temperature_degC": 60}
+    {"do": "touch", "instrument": "psb1", "panel_lock": true}   (what a hand does at the box)
     {"do": "quit"}
 
 Whatever cannot be done answers {"ok": false, "error": why}.
@@ -95,6 +96,7 @@ class Control:
             "tape": self._tape,
             "clear_faults": self._clear_faults,
             "set": self._set,
+            "touch": self._touch,
             "quit": self._quit,
         }
         verb = verbs.get(request.pop("do", None))
@@ -149,6 +151,13 @@ class Control:
         del request["position"]
         position.advance()
         return _assign(position.cell, request, {"temperature_degC": float, "soc": float})
+
+    def _touch(self, request: dict[str, Any]) -> None:
+        name = request.pop("instrument", None)
+        box = _one_of("instrument", name, self._bench.instruments)
+        if not hasattr(box, "touch"):
+            raise BenchError("instrument", f"there is nothing to touch at {name}")
+        box.touch(request)
 
     def _quit(self, request: dict[str, Any]) -> None:
         asyncio.get_running_loop().call_soon(self._stop)

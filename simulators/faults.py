@@ -17,6 +17,7 @@
 | stuck | readings of `quantity` keep the value of the first one asked for | quantity |
 | ignored_off | OFF is acknowledged and not obeyed | |
 | ignored_set | setpoints are acknowledged and not stored | |
+| wrong_unit | cyclers: setpoints are taken for thousandths (mA where A was meant) | |
 
 `for` (real seconds) and `count` (answers) end a fault, whichever comes first. Without either it
 lasts until cleared, except `close` and `reset`, which then strike once.
@@ -90,7 +91,7 @@ _SHAPES: dict[str, Shape] = {
     "slow": _slow,
 }
 _HANGUPS = ("close", "reset")
-_OF_THE_BOX = ("nan", "stuck", "offset", "ignored_off", "ignored_set")
+_OF_THE_BOX = ("nan", "stuck", "offset", "ignored_off", "ignored_set", "wrong_unit")
 KINDS = (*_SHAPES, *_HANGUPS, "refuse", *_OF_THE_BOX)
 OPTIONS = ("count", "delay", "bytes_per_s", "quantity", "by")
 
@@ -158,7 +159,12 @@ class Faults:
     def _quiet(self) -> bool:
         box = self._perturb
         return box is None or not (
-            box.nan or box.stuck or box.offset or box.ignores_off or box.ignores_set
+            box.nan
+            or box.stuck
+            or box.offset
+            or box.ignores_off
+            or box.ignores_set
+            or box.wrong_unit
         )
 
     def _tell(self, box: Perturb, active: list[Fault]) -> None:
@@ -167,6 +173,7 @@ class Faults:
         box.offset = {f.quantity: f.by for f in active if f.kind == "offset"}
         box.ignores_off = any(f.kind == "ignored_off" for f in active)
         box.ignores_set = any(f.kind == "ignored_set" for f in active)
+        box.wrong_unit = any(f.kind == "wrong_unit" for f in active)
 
     @property
     def refusing(self) -> bool:

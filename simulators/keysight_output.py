@@ -130,7 +130,7 @@ class Output:
         """Store a setting, as the converter rounds it."""
         if self._perturb.ignores_set:
             return
-        self.values[name] = self.settings[name].quantised(value)
+        self.values[name] = self.settings[name].quantised(self._perturb.stored(value))
         self._regulate()
 
     def switch(self, *, on: bool) -> None:

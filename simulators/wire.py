@@ -14,12 +14,15 @@ How to write a dialect
        (9.91E37, "     nan", ...). Ask `self.perturb.ignores_off` where an OFF command is about to
        be obeyed: if true, acknowledge as always and leave the output as it is. Ask
        `self.perturb.ignores_set` where a setpoint is about to be stored: if true, acknowledge and
-       keep the old one. Without `perturb`, these five faults are refused for the dialect.
+       keep the old one. Pass a number that is about to be stored through `self.perturb.stored`.
+       Without `perturb`, these six faults are refused for the dialect.
     3. Refuse a bad `options` value with `ValueError("key: why")`; the bench turns it into one line
        with file and key.
     4. `advance()` must be cheap: it is called about 200 times a second. Call `Position.advance()`
        there no oftener than a real instrument would look, and always before reporting a reading.
-    5. A delay inside the instrument is bench time. Turn it into `Out.delay_s` with
+    5. What a hand can do at the box (a panel, a contact, the mains) is an optional method
+       `touch(values)`: the bench's verb `touch`. Refuse what is not there with `ValueError`.
+    6. A delay inside the instrument is bench time. Turn it into `Out.delay_s` with
        `delay / clock.factor`, or keep the answer back and release it from `tick()`.
 
 What the servers promise: outs of one session leave in order, a later one never overtakes an
@@ -124,6 +127,7 @@ class Perturb:
     offset: Mapping[str, float] = field(default_factory=dict[str, float])
     ignores_off: bool = False
     ignores_set: bool = False
+    wrong_unit: bool = False
     _held: dict[str, float] = field(default_factory=dict[str, float])
 
     def value(self, quantity: str, true: float) -> float:
@@ -138,6 +142,10 @@ class Perturb:
         if _covers(self.stuck, quantity):
             return self._held.setdefault(quantity, true)
         return true
+
+    def stored(self, value: float) -> float:
+        """Return the number that the box takes a setting for: mA where A was meant, if so told."""
+        return value / 1000.0 if self.wrong_unit else value
 
 
 EVERYTHING = frozenset({"*"})

@@ -193,6 +193,7 @@ class Instrument:
             "address": endpoint.address,
             "port": endpoint.port,
             "frame": endpoint.frame,
+            "gap_s": self.line.settings.gap_s,
             "exchanges": exchanges,
             "command": [],
         }

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -66,15 +67,44 @@ def wait_until(
     raise AssertionError(f"not within {timeout_s:g} s: {what if isinstance(what, str) else what()}")
 
 
-def bench_file(stations: int = 1, factor: float = 1.0, soc: float = 0.5) -> dict[str, Any]:
-    """A bench of Keysight cyclers and one chamber around all cells."""
+@dataclass(frozen=True)
+class Family:
+    """What differs between two families of cyclers in a lab file."""
+
+    driver: str
+    period: str
+
+
+FAMILIES = {
+    "keysight_aps": Family("keysight_aps", "50 ms"),
+    "ea_psb": Family("drivers.ea_psb:EaPsb", "150 ms"),  # two messages, 50 ms before each
+}
+"""By the dialect of the bench. A test of a fault that touches the wire runs over all of them:
+
+    @pytest.mark.parametrize("family", [
+        pytest.param(name, marks=pytest.mark.fault("F01", family=name)) for name in FAMILIES
+    ])
+    def test_...(family, tmp_path):
+        with running_daemon(tmp_path, dialect=family) as (bench, daemon):
+"""
+
+
+def bench_file(
+    stations: int = 1, factor: float = 1.0, soc: float = 0.5, *, dialect: str = "keysight_aps"
+) -> dict[str, Any]:
+    """A bench of cyclers and one chamber around all cells.
+
+    The cyclers are called aps1, aps2 ... whatever their dialect, a key of `FAMILIES`, so that a
+    test may be run over all of them as it stands.
+    """
     cells = [f"cell-{number}" for number in range(1, stations + 1)]
     instruments: dict[str, Any] = {
         f"aps{number}": {
-            "dialect": "keysight_aps",
+            "dialect": dialect,
             "listen": "tcp://127.0.0.1:0",
             "channels": {1: cell},
-            "options": {"serial": f"MY{number}", "voltage_V": 9, "current_A": 10, "sink": 1.0},
+            "options": {"serial": f"MY{number}", "voltage_V": 9, "current_A": 10}
+            | ({"sink": 1.0} if dialect == "keysight_aps" else {}),
         }
         for number, cell in enumerate(cells, start=1)
     }
@@ -96,14 +126,21 @@ def bench_file(stations: int = 1, factor: float = 1.0, soc: float = 0.5) -> dict
     }
 
 
-def lab_file(bench: RunningBench, factor: float = 1.0, **changes: Any) -> dict[str, Any]:
-    """A lab for such a bench."""
+def lab_file(
+    bench: RunningBench, factor: float = 1.0, *, dialect: str = "keysight_aps", **changes: Any
+) -> dict[str, Any]:
+    """A lab for such a bench, made with the same dialect."""
+    family = FAMILIES[dialect]
     cyclers = sorted(name for name in bench.addresses if name.startswith("aps"))
     instruments: dict[str, Any] = {}
     for name in cyclers:
         host, port = bench.endpoint(name)
         resource = f"TCPIP::{host}::{port}::SOCKET"
-        instruments[name] = {"driver": "keysight_aps", "resource": resource, "period": "50 ms"}
+        instruments[name] = {
+            "driver": family.driver,
+            "resource": resource,
+            "period": family.period,
+        }
     host, port = bench.endpoint("mk56")
     instruments["mk56"] = {
         "driver": "binder",
@@ -256,11 +293,18 @@ def write_lab(folder: Path, document: dict[str, Any]) -> Path:
 
 @contextmanager
 def running_daemon(
-    folder: Path, *, stations: int = 1, factor: float = 1.0, soc: float = 0.5, **changes: Any
+    folder: Path,
+    *,
+    stations: int = 1,
+    factor: float = 1.0,
+    soc: float = 0.5,
+    dialect: str = "keysight_aps",
+    **changes: Any,
 ) -> Iterator[tuple[RunningBench, Daemon]]:
     """A bench and a daemon on it, for the length of a `with` block."""
-    with running_bench(bench_file(stations, factor, soc)) as bench:
-        daemon = Daemon(write_lab(folder, lab_file(bench, factor, **changes)))
+    with running_bench(bench_file(stations, factor, soc, dialect=dialect)) as bench:
+        lab = lab_file(bench, factor, dialect=dialect, **changes)
+        daemon = Daemon(write_lab(folder, lab))
         daemon.start()
         try:
             yield bench, daemon

@@ -16,6 +16,13 @@ class ACycler(Cycler):
     settings = LineSettings(timeout_s=0.2, baud=115200)
 
 
+class ASlowCycler(Cycler):
+    """One that wants to be left alone between messages, and needs two of them for a reading."""
+
+    settings = LineSettings(timeout_s=0.2, gap_s=0.05)
+    read_messages = 2
+
+
 class AChamber(Chamber):
     """One with options."""
 

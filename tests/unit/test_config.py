@@ -347,6 +347,29 @@ def test_a_slow_neighbour_on_the_cycler_s_bus_counts_towards_its_reaction(load: 
     assert "may leave 1.15 s after a sample" in error.message
 
 
+SLOW = edit("ACycler", "ASlowCycler")
+
+
+def test_the_pauses_between_messages_count_towards_the_reaction(load: Any) -> None:
+    """Two of a read in flight and two of the OFF, 50 ms before each."""
+    text = edit('5025::SOCKET"}', '5025::SOCKET", timeout: 380 ms}', SLOW)
+    error = refusal(load, edit("  A1:", "  §A1:", text))
+    assert "may leave 1.01 s after a sample" in error.message
+
+
+@pytest.mark.parametrize(("period", "fits"), [("100 ms", True), ("90 ms", False)])
+def test_an_instrument_is_not_read_faster_than_its_pauses_allow(
+    load: Any, period: str, fits: bool
+) -> None:
+    text = edit('5025::SOCKET"}', f'5025::SOCKET", period: §{period}}}', SLOW)
+    if fits:
+        assert load(text.replace("§", "")).instruments["aps1"].period_s == 0.1
+        return
+    error = refusal(load, text)
+    assert "aps1 cannot be read every 0.09 s" in error.message
+    assert error.remedy == "a period of at least 0.1 s"
+
+
 def test_any_instrument_may_read_the_temperature(load: Any) -> None:
     text = edit("chamber: mk53", "chamber: mk53\n    temperature: pico.3")
     assert load(text).stations["A1"].temperature == ChannelRef("pico", 3)

@@ -234,7 +234,7 @@ def test_a_link_that_was_closed_for_good_is_not_opened_again(found, driver, cloc
 def test_the_recipe_tells_address_and_bytes(found, driver):
     recipe = found.recipe(lambda name: ["off", name])
     assert recipe == {
-        "kind": "tcp", "address": "127.0.0.1", "port": 5025, "frame": "",
+        "kind": "tcp", "address": "127.0.0.1", "port": 5025, "frame": "", "gap_s": 0.0,
         "exchanges": [[[b"OFF\n".hex(), b"0\n".hex()]]], "command": [],
     }  # fmt: skip
     driver.line.leads_to = Endpoint("serial", "/dev/ttyUSB0", 9600, "8E1")

@@ -244,6 +244,18 @@ def test_an_answer_that_does_not_match_is_no_verification():
     assert "ConnectionRefused" in sentinel.switch_off(nobody)
 
 
+def test_the_pause_that_an_instrument_wants_is_kept_before_each_message():
+    peer = Peer()
+    recipe = peer.recipe() | {"gap_s": 0.15}
+    recipe["exchanges"] = [[[b"OFF\n".hex(), ""]] * 3 + [[b"OFF?\n".hex(), rb"1\s*".hex()]]]
+    asked = monotonic()
+    assert sentinel.switch_off(recipe) == ""
+    peer.close()
+    first, _, third = peer.off_at
+    assert first - asked > 0.12
+    assert third - first > 0.2  # a busy machine may hand over one of them late
+
+
 def test_a_serial_port_is_opened_raw_and_its_answer_awaited():
     master, slave = pty.openpty()
     tty.setraw(slave)

@@ -20,12 +20,16 @@ NEEDED: Mapping[str, Role] = MappingProxyType(
         "status": Role.VIEWER,
         "instruments": Role.VIEWER,
         "timing": Role.VIEWER,
+        "alarms": Role.VIEWER,
         "stop": Role.VIEWER,
         "pause": Role.VIEWER,
         "start": Role.OPERATOR,
         "resume": Role.OPERATOR,
         "clear": Role.OPERATOR,
+        "ack": Role.OPERATOR,
+        "maintenance": Role.OPERATOR,
         "forget": Role.ADMIN,
+        "report": Role.ADMIN,  # the daemon's own processes
     }
 )
 _RANK = {Role.NOBODY: 0, Role.VIEWER: 1, Role.OPERATOR: 2, Role.ADMIN: 3}

@@ -30,7 +30,7 @@ READY_LOOKS = 60
 COMMIT_S = 1.0
 REPLIES_KEPT = 5000
 EVERYWHERE = "*"
-_SILENT = frozenset({"status", "instruments", "timing"})
+_SILENT = frozenset({"status", "instruments", "timing", "alarms", "report"})
 """Commands that change nothing are neither journalled nor remembered."""
 
 Handler = Callable[[Command], Awaitable[Mapping[str, Any]]]
@@ -46,6 +46,7 @@ class Commands:
         journal: where commands and their replies are kept.
         why_not: says why a station must not be energised.
         extra: documents for `status` that others provide.
+        more: verbs that others carry out.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Commands:
         why_not: Callable[[str], str],
         replies: Mapping[str, Mapping[str, Any]],
         extra: Callable[[], Mapping[str, Any]],
+        more: Mapping[str, Handler] | None = None,
     ) -> None:
         self._bench = bench
         self._starter = starter
@@ -76,6 +78,7 @@ class Commands:
             "resume": self._resume,
             "clear": self._clear,
             "forget": self._forget,
+            **(more or {}),
         }
 
     async def handle(self, command: Command) -> Reply:

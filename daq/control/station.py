@@ -285,6 +285,11 @@ class Station:
             return Mode.PAUSED
         return Mode.WAITING if conductor.waits_for else Mode.RUNNING
 
+    @property
+    def maintenance(self) -> Mapping[str, Any] | None:
+        """Its maintenance window, if one is open."""
+        return self._alarms.window(self.name)
+
     def note(self, kind: EventKind, **data: Any) -> None:
         """Append an event of this station, and of its run when there is one."""
         if run := self.conductor.run:

@@ -33,6 +33,7 @@ def station_status(station: Station) -> dict[str, Any]:
         **_readings(station),
         **(_run_status(run) if run else _NO_RUN),
         "trip": _trip(station),
+        "maintenance": station.maintenance,
         "utc_s": station.utc(),
     }
 

@@ -25,6 +25,8 @@ from daq.clock import LabClock, monotonic
 from daq.config import Lab
 from daq.control import processes
 from daq.control.alarms import Alarms, Cause
+from daq.control.alarms.book import counts
+from daq.control.alarms.verbs import AlarmVerbs
 from daq.control.alarms.watch import Watch
 from daq.control.assembly import Surroundings, assemble, chambers
 from daq.control.commands import Commands
@@ -85,6 +87,7 @@ class Supervisor:
             why_not=self._why_not,
             replies=self._earlier.replies,
             extra=self._about,
+            more=AlarmVerbs(self._alarms, self._bench.stations).handlers,
         )
         self._server = CommandServer(lab.data, self._commands.handle)
         self._sentinel = processes.sentinel(lab)
@@ -233,6 +236,7 @@ class Supervisor:
         return {
             "lab": self._lab.name,
             "clock_factor": self._lab.clock_factor,
+            "alarms": counts(self._alarms.book.open),
             "journal": {"backlog": self._journal.backlog, "failed": self._journal.failed},
             "children": {
                 child.name: {"alive": child.alive, "restarts": child.restarts}

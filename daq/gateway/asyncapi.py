@@ -24,6 +24,7 @@ _STATION_HISTORY: tuple[type[BaseModel], ...] = (messages.HistorySamples, messag
 _PUBLISHED: Mapping[str, tuple[str, str, tuple[type[BaseModel], ...]]] = {
     "status": ("daq/{lab}/status", "Retained birth and last will.", (messages.Status,)),
     "state": ("daq/{lab}/{station}/state", "Retained, QoS 1.", (messages.State,)),
+    "alarms": ("daq/{lab}/alarms", "Retained, QoS 1.", (messages.Alarms,)),
     "samples": ("daq/{lab}/{station}/samples", "Live, QoS 1.", (messages.Samples,)),
     "events": ("daq/{lab}/{station}/events", "Live, QoS 1.", (messages.EventMessage,)),
     "labEvents": ("daq/{lab}/events", "Events of the daemon itself.", (messages.EventMessage,)),

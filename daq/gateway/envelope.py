@@ -148,6 +148,25 @@ class ForgetCommand(Envelope):
     instrument: Name
 
 
+class AlarmsCommand(Envelope):
+    """Ask for the open alarms (of a station, or all); the answer is the data of the reply."""
+
+
+class AckCommand(Envelope):
+    """Acknowledge an alarm: somebody has taken it on."""
+
+    alarm: Annotated[str, Field(pattern="^[0-9]{1,15}$", description="its id")]
+    reason: Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class MaintenanceCommand(Envelope):
+    """Open a maintenance window at a station, or end it; its alarms call nobody meanwhile."""
+
+    for_s: float | None = Field(default=None, gt=0, le=86400, description="how long, at most 24 h")
+    end: bool = Field(default=False, description="close the window that is open")
+    reason: Text = ""
+
+
 VERBS: dict[str, type[Envelope]] = {
     "status": StatusCommand,
     "instruments": InstrumentsCommand,
@@ -157,6 +176,9 @@ VERBS: dict[str, type[Envelope]] = {
     "resume": ResumeCommand,
     "clear": ClearCommand,
     "forget": ForgetCommand,
+    "alarms": AlarmsCommand,
+    "ack": AckCommand,
+    "maintenance": MaintenanceCommand,
 }
 URGENT = frozenset({"stop"})
 _ENVELOPE = frozenset(Envelope.model_fields)

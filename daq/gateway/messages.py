@@ -65,6 +65,16 @@ class TripState(Outbound):
     utc_s: float | None = None
 
 
+class Maintenance(Outbound):
+    """A maintenance window, as a state shows it."""
+
+    station: str
+    from_utc_s: float
+    until_utc_s: float
+    by: str
+    reason: str
+
+
 class State(Outbound):
     """What a station does now; retained on `state`, at most twice a second."""
 
@@ -99,7 +109,56 @@ class State(Outbound):
     charge_Wh: float | None = None
     discharge_Wh: float | None = None
     trip: TripState | None = None
+    maintenance: Maintenance | None = Field(default=None, description="null when none is open")
     utc_s: float | None = None
+
+
+class Symptom(Outbound):
+    """What the root of an alarm has done to one station."""
+
+    cause: str
+    station: str
+    message: str
+    began_utc_s: float
+    cell: str = ""
+    run: str = ""
+
+
+class Alarm(Outbound):
+    """One alarm; the data of an `alarm` event is this with `state` beside it."""
+
+    id: str = Field(description="what `ack` takes")
+    cause: str = Field(description="one of a closed list, see docs/runbooks")
+    severity: Literal["page", "ticket"]
+    message: str
+    subject: str = Field(description="with the cause it says which alarm this is")
+    began_utc_s: float
+    last_utc_s: float
+    stations: list[str] = Field(default_factory=list, description="all that it concerns")
+    cells: list[str] = Field(default_factory=list)
+    batch: str = ""
+    runs: list[str] = Field(default_factory=list)
+    active: bool = Field(default=True, description="its own condition holds")
+    calm_utc_s: float | None = None
+    beneath: list[Symptom] = Field(
+        default_factory=list[Symptom], description="symptoms of this root"
+    )
+    count: int = Field(default=1, ge=1, description="how often it was raised")
+    suppressed: bool = Field(default=False, description="in a maintenance window: call nobody")
+    acknowledged_by: str = ""
+    acknowledged_utc_s: float | None = None
+    acknowledged_reason: str = ""
+    ended_utc_s: float | None = None
+    runbook: str = Field(default="", description="what to do now")
+    report: str = Field(default="", description="what a machine wrote, where there is such a text")
+
+
+class Alarms(Outbound):
+    """The alarms that are open now; retained on `alarms`."""
+
+    utc_s: float
+    last: int = Field(default=0, description="id of the newest alarm that there ever was")
+    alarms: list[Alarm]
 
 
 class Samples(Outbound):

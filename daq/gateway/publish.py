@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from daq.clock import monotonic
 from daq.gateway.batches import HistoryBatches, LiveBatches, Outgoing
@@ -73,7 +73,7 @@ class LiveTail:
         self._announce = announce
         self._missed = missed
         self._batches = LiveBatches(topics)
-        self._state_version = 0
+        self._kept_version: dict[str, int] = {}
         self._samples_due_s = self._states_due_s = 0.0
 
     async def run(self) -> None:
@@ -117,15 +117,21 @@ class LiveTail:
             self._states_due_s = 0.0  # an edge: the state that goes with it follows at once
 
     async def _publish_states(self) -> None:
-        kept = await in_thread(self._reader.kept, Kept.STATE, self._state_version)
-        states = [
-            Outgoing(self._topics.state(station), as_json(document), retain=True)
-            for station, (_, document) in kept.items()
-        ]
-        await self._outbox.publish_all(states)
-        versions = [version for version, _ in kept.values()]
-        self._state_version = max(versions, default=self._state_version)
+        states = await in_thread(self._news_of, Kept.STATE)
+        alarms = await in_thread(self._news_of, Kept.ALARM)
+        retained = [(self._topics.state(name), document) for name, document in states.items()]
+        retained += [(self._topics.alarms, document) for document in alarms.values()]
+        await self._outbox.publish_all(
+            Outgoing(topic, as_json(document), retain=True) for topic, document in retained
+        )
         self._states_due_s = monotonic() + STATE_PERIOD_S
+
+    def _news_of(self, kind: str) -> dict[str, dict[str, Any]]:
+        """Documents that have changed since they were asked for last."""
+        kept = self._reader.kept(kind, self._kept_version.get(kind, 0))
+        versions = [version for version, _ in kept.values()]
+        self._kept_version[kind] = max(versions, default=self._kept_version.get(kind, 0))
+        return {name: document for name, (_, document) in kept.items()}
 
 
 class BackFill:

@@ -36,6 +36,11 @@ class Topics:
         return f"daq/{self.lab}/status"
 
     @property
+    def alarms(self) -> str:
+        """Retained: the open alarms."""
+        return f"daq/{self.lab}/alarms"
+
+    @property
     def commands(self) -> str:
         """The filter that every command matches."""
         return f"daq/{self.lab}/cmd/+"

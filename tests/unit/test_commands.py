@@ -13,6 +13,8 @@ import pytest
 from daq.access.roles import NEEDED, at_least
 from daq.bus.bus import Bus
 from daq.clock import monotonic
+from daq.control.alarms import Alarms
+from daq.control.alarms.verbs import AlarmVerbs
 from daq.control.commands import Commands
 from daq.errors import CommandRefused
 from daq.journal import Kept
@@ -78,6 +80,7 @@ class Desk:
             instruments={"pico": box},
             buses={name: stand.station.home for name, stand in self.stands.items()},
         )
+        self.alarms = Alarms(self.journal, time.time)  # type: ignore[arg-type]
         self.commands = Commands(
             bench,  # type: ignore[arg-type]
             self.starter,  # type: ignore[arg-type]
@@ -85,6 +88,7 @@ class Desk:
             why_not=lambda _: self.why_not,
             replies=replies or {},
             extra=lambda: {"lab": "test"},
+            more=AlarmVerbs(self.alarms, bench.stations).handlers,
         )
 
     def _run(self, station):

@@ -48,7 +48,7 @@ def test_every_verb_and_topic_has_a_channel():
     addresses = {channel["address"] for channel in asyncapi.document()["channels"].values()}
     topics = Topics("LAB")
     stations = (topics.state, topics.samples, topics.events, topics.history)
-    expected = {topics.status, topics.reply("{client}", "{id}")}
+    expected = {topics.status, topics.alarms, topics.reply("{client}", "{id}")}
     expected |= {topic("STATION") for topic in stations}
     expected |= {topics.events(""), topics.history("")}
     expected |= {topics.command(verb) for verb in VERBS}

@@ -212,6 +212,7 @@ def test_a_state_as_control_writes_it_fits_the_published_schema():
         "output_on": True, "output_owed": False, "charge_Ah": 0.1, "discharge_Ah": 0.0,
         "charge_Wh": 0.37, "discharge_Wh": 0.0, "utc_s": 1.8e9,
         "trip": {"check": "V1", "message": "4.30 V", "source": "aps1"},
+        "maintenance": None,
     }  # fmt: skip
     assert set(document) == set(State.model_fields)
     State.model_validate(document)

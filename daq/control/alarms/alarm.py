@@ -12,10 +12,14 @@ from daq.model import Event, EventKind, Severity
 
 
 class State(StrEnum):
-    """What an event says about an alarm."""
+    """What an event says about an alarm.
+
+    `again`: it goes on, or is worse than it was. `changed`: it is better, and not over.
+    """
 
     BEGAN = "began"
     AGAIN = "again"
+    CHANGED = "changed"
     ACKNOWLEDGED = "acknowledged"
     ENDED = "ended"
 

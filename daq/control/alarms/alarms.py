@@ -20,6 +20,7 @@ from daq.logs import get_logger
 from daq.model import Event, EventKind, Severity, Trip
 
 MOST_WAITING = 10_000
+KEEP_S = 1.0
 _OF_THE_LINK = frozenset({"P1", "C1"})
 """Checks that blame an instrument that does not answer: its trips are symptoms of that."""
 _OPEN = "open"
@@ -58,7 +59,8 @@ class Alarms:
         self.maintenance = Maintenance(kept.get(Kept.MAINTENANCE, {}))
         self.book = Book(place=self._place, hushed=self.maintenance.covers, runbooks=runbooks)
         self._restore(kept.get(Kept.ALARM, {}).get(_OPEN, {}))
-        self._unkept = False
+        self._kept: tuple[Alarm, ...] | None = None  # none at all is worth keeping, too
+        self._keep_at_utc_s = 0.0
 
     def _restore(self, document: Mapping[str, Any]) -> None:
         alarms: list[Alarm] = []
@@ -184,6 +186,12 @@ class Alarms:
         self._note_window("maintenance began", window.document(), station)
         return window
 
+    def window(self, station: str) -> Mapping[str, Any] | None:
+        """The document of the window that is open at a station."""
+        window = self.maintenance.window(station)
+        is_open = window and self.maintenance.covers(station, self._utc())
+        return window.document() if window and is_open else None
+
     def close_window(self, station: str, by: str) -> None:
         """Close a maintenance window before its time.
 
@@ -206,17 +214,20 @@ class Alarms:
 
     def _tell(self, happenings: Iterable[Happening]) -> None:
         for state, alarm in happenings:
-            self._unkept = True
+            self._keep_at_utc_s = 0.0
             self._journal.append(alarm.event(state), at_once=True)
             _say(state, alarm)
             self._heard(state, alarm)
 
     def _keep(self, utc_s: float) -> None:
-        if self._unkept:
-            self._unkept = False
-            alarms = [alarm.document() for alarm in self.book.open]
-            document = {"last": self.book.last, "utc_s": utc_s, "alarms": alarms}
-            self._journal.keep(Kept.ALARM, _OPEN, document)
+        """Keep the open ones: at once when it was told, else (it counts on) once a second."""
+        found = self.book.open
+        if found == self._kept or 0.0 <= self._keep_at_utc_s - utc_s <= KEEP_S:
+            return
+        self._kept, self._keep_at_utc_s = found, utc_s + KEEP_S
+        alarms = [alarm.document() for alarm in found]
+        document = {"last": self.book.last, "utc_s": utc_s, "alarms": alarms}
+        self._journal.keep(Kept.ALARM, _OPEN, document)
 
 
 def _say(state: State, alarm: Alarm) -> None:

@@ -144,7 +144,8 @@ class Book:
             alarm = replace(alarm, calm_utc_s=before.calm_utc_s)
         self._open[alarm.key] = alarm
         if alarm.active or alarm.beneath:
-            return []
+            fewer = len(alarm.beneath) < len(before.beneath)
+            return [(State.CHANGED, alarm)] if fewer else []
         since = alarm.calm_utc_s
         if since is not None and utc_s - since < RULES[alarm.cause].quiet_s:
             return []
@@ -188,7 +189,8 @@ class Book:
             suppressed = self._is_suppressed(alarm, utc_s)
             if suppressed != alarm.suppressed:
                 self._open[alarm.key] = changed = replace(alarm, suppressed=suppressed)
-                happenings.append(self._told(State.AGAIN, changed))
+                state = State.CHANGED if suppressed else State.AGAIN
+                happenings.append(self._told(state, changed))
         return happenings
 
     def _is_suppressed(self, alarm: Alarm, utc_s: float) -> bool:

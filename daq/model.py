@@ -326,6 +326,9 @@ class RunInfo:
 
     `document` is JSON-able: cell, protocol text and hash, lab text and hash, instruments'
     identities and calibration, software version, operator, clock factor.
+
+    Attributes:
+        pruned_utc_s: when its records were removed from the journal; nan while they are there.
     """
 
     id: str
@@ -336,6 +339,7 @@ class RunInfo:
     document: Mapping[str, Any]
     ended_utc_s: float = nan
     outcome: str = ""
+    pruned_utc_s: float = nan
 
 
 class Role(StrEnum):

@@ -237,7 +237,12 @@ class Supervisor:
             "lab": self._lab.name,
             "clock_factor": self._lab.clock_factor,
             "alarms": counts(self._alarms.book.open),
-            "journal": {"backlog": self._journal.backlog, "failed": self._journal.failed},
+            "journal": {
+                "backlog": self._journal.backlog,
+                "failed": self._journal.failed,
+                "slow_s": round(self._journal.slow_s, 3),
+                "refused": self._journal.refused,
+            },
             "children": {
                 child.name: {"alive": child.alive, "restarts": child.restarts}
                 for child in (self._sentinel, *self._children)

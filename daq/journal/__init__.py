@@ -9,9 +9,11 @@ Sequence numbers are given at commit, by the one writer: a reader that has seen 
 later find a smaller number that it has not seen.
 """
 
+from daq.journal.backlog import Ticket
+from daq.journal.prune import Pruned, prune
 from daq.journal.reader import JournalReader, Page
 from daq.journal.tables import RECORD_COLUMNS, SCHEMA_VERSION, Kept, ended
-from daq.journal.writer import Journal, Ticket
+from daq.journal.writer import Journal
 
 __all__ = [
     "RECORD_COLUMNS",
@@ -19,7 +21,9 @@ __all__ = [
     "Journal",
     "JournalReader",
     "Kept",
+    "Pruned",
     "Page",
     "Ticket",
     "ended",
+    "prune",
 ]

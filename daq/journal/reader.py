@@ -15,6 +15,7 @@ from daq.errors import JournalError
 from daq.journal.tables import (
     SELECT_EVENT,
     SELECT_RECORD,
+    SELECT_RUN,
     check_version,
     event_from,
     last_seq,
@@ -101,6 +102,13 @@ class JournalReader:
             query = "SELECT coalesce(max(seq), 0) FROM event"
             return int(self._database.execute(query).fetchone()[0])
 
+    def last_of(self, run: str) -> int:
+        """The highest sequence number of a run; 0 when it has none."""
+        query = "SELECT max(coalesce((SELECT max(seq) FROM record WHERE run = :run), 0), "
+        query += "coalesce((SELECT max(seq) FROM event WHERE run = :run), 0))"
+        with self._understood():
+            return int(self._database.execute(query, {"run": run}).fetchone()[0])
+
     def entries(self, after: int, limit: int = 5000) -> list[Entry]:
         """Up to `limit` entries with `seq > after`, in order, records and events merged."""
         with self._understood():
@@ -123,7 +131,7 @@ class JournalReader:
             return Page(records, [event_from(row) for row in events])
 
     def _page_end(self, after: int, limit: int) -> int:
-        # Sequence numbers have no holes but where old entries were pruned, at the beginning.
+        # Sequence numbers have no holes but where runs were pruned; a page may then be shorter.
         query = (
             "SELECT min(seq) FROM (SELECT min(seq) AS seq FROM record WHERE seq > ? "
             "UNION ALL SELECT min(seq) FROM event WHERE seq > ?)"
@@ -168,13 +176,13 @@ class JournalReader:
     def run(self, run: str) -> RunInfo | None:
         """One run, or None."""
         with self._understood():
-            row = self._database.execute("SELECT * FROM run WHERE id = ?", (run,)).fetchone()
+            row = self._database.execute(f"{SELECT_RUN} WHERE id = ?", (run,)).fetchone()
             return run_from(row) if row else None
 
     def runs(self) -> list[RunInfo]:
         """All runs, oldest first."""
         with self._understood():
-            rows = self._database.execute("SELECT * FROM run ORDER BY started_utc_s, id")
+            rows = self._database.execute(f"{SELECT_RUN} ORDER BY started_utc_s, id")
             return [run_from(row) for row in rows]
 
     def kept(self, kind: str, after_version: int = 0) -> dict[str, tuple[int, dict[str, Any]]]:

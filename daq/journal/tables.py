@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from daq.errors import JournalError
+from daq.journal.migrations import MIGRATIONS
 from daq.model import Event, EventKind, Record, RunInfo
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS record (
@@ -30,10 +31,12 @@ CREATE TABLE IF NOT EXISTS event (
 CREATE INDEX IF NOT EXISTS event_of_run ON event (run, seq);
 CREATE TABLE IF NOT EXISTS run (
   id TEXT PRIMARY KEY, station TEXT NOT NULL, cell TEXT NOT NULL, protocol TEXT NOT NULL,
-  started_utc_s REAL NOT NULL, document TEXT NOT NULL, ended_utc_s REAL, outcome TEXT NOT NULL);
+  started_utc_s REAL NOT NULL, document TEXT NOT NULL, ended_utc_s REAL, outcome TEXT NOT NULL,
+  pruned_utc_s REAL);
 CREATE TABLE IF NOT EXISTS keep (
   kind TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, data TEXT NOT NULL,
   PRIMARY KEY (kind, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS mark (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
 
 RECORD_COLUMNS = (
@@ -48,15 +51,21 @@ INSERT_RECORD = (
 SELECT_RECORD = f"SELECT {', '.join(RECORD_COLUMNS)}, seq FROM record"  # noqa: S608
 INSERT_EVENT = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?)"
 SELECT_EVENT = "SELECT seq, station, run, kind, utc_s, test_time_s, data FROM event"
+RUN_COLUMNS = "id, station, cell, protocol, started_utc_s, document, ended_utc_s, outcome"
 UPSERT_RUN = (
-    "INSERT INTO run VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+    f"INSERT INTO run ({RUN_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608
+    "ON CONFLICT (id) DO UPDATE SET "
     "ended_utc_s = excluded.ended_utc_s, outcome = excluded.outcome"
 )
+SELECT_RUN = f"SELECT {RUN_COLUMNS}, pruned_utc_s FROM run"  # noqa: S608
 UPSERT_KEEP = (
     "INSERT INTO keep VALUES (?, ?, ?, ?) ON CONFLICT (kind, name) DO UPDATE SET "
     "version = excluded.version, data = excluded.data"
 )
 DELETE_KEEP = "DELETE FROM keep WHERE kind = ? AND name = ?"
+SEQ = "seq"
+"""The mark that holds the highest number ever given, also when its entry is pruned."""
+SET_MARK = "INSERT INTO mark VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 
 
 as_json = json.JSONEncoder(default=str, check_circular=False, separators=(",", ":")).encode
@@ -76,24 +85,44 @@ class Kept:
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
-    """The one connection that writes; makes the file when there is none.
+    """The one connection that writes; makes the file when there is none, or brings it up to date.
 
     Raises:
-        JournalError: it cannot be opened, or is of another version.
+        JournalError: it cannot be opened, or is of a version that this program does not know.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         database = sqlite3.connect(path, timeout=10.0, check_same_thread=False)
-        if database.execute("PRAGMA user_version").fetchone()[0]:
-            check_version(database, path)
+        version = database.execute("PRAGMA user_version").fetchone()[0]
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
-        database.executescript(SCHEMA)
-        database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        database.commit()
+        if not version:
+            _make(database)
+        elif version in MIGRATIONS:
+            _migrate(database, version)
+        check_version(database, path)
     except sqlite3.Error as error:
         raise JournalError(f"the journal {path} cannot be opened: {error}") from error
     return database
+
+
+def _make(database: sqlite3.Connection) -> None:
+    # One transaction: a file whose power failed on the way is an empty one, and made again.
+    database.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT")
+
+
+def _migrate(database: sqlite3.Connection, version: int) -> None:
+    """From version to version, each in one transaction: the old file, or the new one."""
+    while version < SCHEMA_VERSION:
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            MIGRATIONS[version](database)
+            version += 1
+            database.execute(f"PRAGMA user_version = {version}")
+            database.execute("COMMIT")
+        except BaseException:
+            database.execute("ROLLBACK")
+            raise
 
 
 def check_version(database: sqlite3.Connection, path: Path) -> None:
@@ -106,18 +135,22 @@ def check_version(database: sqlite3.Connection, path: Path) -> None:
         version = database.execute("PRAGMA user_version").fetchone()[0]
     except sqlite3.Error as error:
         raise JournalError(f"{path} cannot be read as a journal: {error}") from error
-    if version != SCHEMA_VERSION:
-        raise JournalError(
-            f"the journal {path} has version {version}; this program reads {SCHEMA_VERSION}",
-            remedy="use the program version that wrote it",
-        )
+    if version == SCHEMA_VERSION:
+        return
+    raise JournalError(
+        f"the journal {path} has version {version}; this program reads {SCHEMA_VERSION}",
+        remedy="start the daemon once, it brings the journal up to date"
+        if version in MIGRATIONS
+        else "use the program version that wrote it",
+    )
 
 
 def last_seq(database: sqlite3.Connection) -> int:
-    """The highest sequence number; 0 when empty."""
+    """The highest sequence number ever given; 0 when there was none."""
     query = "SELECT max(coalesce((SELECT max(seq) FROM record), 0), "
-    query += "coalesce((SELECT max(seq) FROM event), 0))"
-    return int(database.execute(query).fetchone()[0])
+    query += "coalesce((SELECT max(seq) FROM event), 0), "
+    query += "coalesce((SELECT value FROM mark WHERE name = ?), 0))"
+    return int(database.execute(query, (SEQ,)).fetchone()[0])
 
 
 def last_version(database: sqlite3.Connection) -> int:
@@ -186,11 +219,33 @@ def event_from(row: tuple[Any, ...]) -> Event:
     return Event(EventKind(kind), utc_s, station, run, number(test_time_s), json.loads(data), seq)
 
 
+def run_row(run: RunInfo) -> tuple[Any, ...]:
+    """For `UPSERT_RUN`."""
+    return (
+        run.id,
+        run.station,
+        run.cell,
+        run.protocol,
+        run.started_utc_s,
+        as_json(run.document),
+        null(run.ended_utc_s),
+        run.outcome,
+    )
+
+
 def run_from(row: tuple[Any, ...]) -> RunInfo:
-    """From the table of runs."""
-    run, station, cell, protocol, started, document, ended, outcome = row
+    """From `SELECT_RUN`."""
+    run, station, cell, protocol, started, document, ended_, outcome, pruned = row
     return RunInfo(
-        run, station, cell, protocol, started, json.loads(document), number(ended), outcome
+        run,
+        station,
+        cell,
+        protocol,
+        started,
+        json.loads(document),
+        number(ended_),
+        outcome,
+        number(pruned),
     )
 
 

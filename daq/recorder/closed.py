@@ -19,12 +19,12 @@ from daq.journal import JournalReader
 from daq.model import RunInfo
 from daq.recorder import columns, derive
 from daq.recorder.columns import Rows
+from daq.recorder.hashes import digested, hash_file, hash_line
 from daq.recorder.layout import RunFile, h5py
 from daq.recorder.room import require_room
 
 _CHUNK = 4096  # rows; about 0.8 MB, small enough to read a part of a run
 _PACKED: dict[str, Any] = {"shuffle": True, "compression": "gzip", "compression_opts": 1}
-_HASH_BLOCK = 8 << 20
 
 
 class NotAsWritten(DaqError):  # noqa: N818 - named like the other errors
@@ -108,12 +108,9 @@ def _publish(temporary: Path, final: Path) -> Iterator[None]:
     """Make the file durable, and only then visible under its name."""
     _fsync(temporary)
     digest = hashlib.sha256()
-    with temporary.open("rb") as file:
-        while block := file.read(_HASH_BLOCK):
-            digest.update(block)
-            yield
+    yield from digested(temporary, digest)
     temporary.chmod(0o444)
-    _write_hash(final.with_name(f"{final.name}.sha256"), f"{digest.hexdigest()}  {final.name}\n")
+    _write_hash(hash_file(final), hash_line(digest.hexdigest(), final))
     _rename_new(temporary, final)
     _fsync(final.parent)
 

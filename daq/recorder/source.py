@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterator
+from math import isnan
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -52,6 +53,11 @@ class JournalSource:
         info = reader.run(run)
         if info is None:
             raise unknown_run(run, [known.id for known in reader.runs()])
+        if not isnan(info.pruned_utc_s):
+            raise InputError(
+                f"the records of {run} are not in the journal any more",
+                remedy=f"name its closed file: daq export .../{run}.h5",
+            )
         self._reader = reader
         self._run = info
         self._events = reader.events(run)

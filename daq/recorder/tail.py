@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -168,8 +169,8 @@ class Recorder:
             self._finished.add(run.id)
             return
         files = _RunFiles(run, self._folder)
-        if (self._folder / f"{run.id}.h5").exists():
-            self._finish(run.id)
+        if (self._folder / f"{run.id}.h5").exists() or not isnan(run.pruned_utc_s):
+            self._finish(run.id)  # what was pruned had its closed file, wherever that is now
             return
         self._runs[run.id] = files
         files.take([], self._reader.events(run.id, frozenset({EventKind.RUN_ENDED})))

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 VERBS = [
     "check", "clear", "demo", "doctor", "drivers", "dry-run", "export", "forget", "maintenance",
     "off", "pause", "plot", "resume", "runs", "serve", "simulate", "start", "status", "stop",
+    "verify",
 ]  # fmt: skip
 
 LAB = """

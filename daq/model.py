@@ -133,24 +133,33 @@ class Protection:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of one tier. A lower tier may only tighten (see `tighten`)."""
+    """Limits of one tier. A lower tier may only tighten (see `tighten`).
+
+    Attributes:
+        charging_degC, discharging_degC: narrow `temperature_degC` while current may flow that way.
+    """
 
     voltage_V: Span = EVERYWHERE
     current_A: Span = EVERYWHERE
     temperature_degC: Span = EVERYWHERE
     charge_Ah: float = inf
+    charging_degC: Span = EVERYWHERE
+    discharging_degC: Span = EVERYWHERE
 
     def tighten(self, other: Limits) -> Limits:
         """The intersection of two tiers."""
         return Limits(
-            _intersect(self.voltage_V, other.voltage_V),
-            _intersect(self.current_A, other.current_A),
-            _intersect(self.temperature_degC, other.temperature_degC),
+            intersect(self.voltage_V, other.voltage_V),
+            intersect(self.current_A, other.current_A),
+            intersect(self.temperature_degC, other.temperature_degC),
             min(self.charge_Ah, other.charge_Ah),
+            intersect(self.charging_degC, other.charging_degC),
+            intersect(self.discharging_degC, other.discharging_degC),
         )
 
 
-def _intersect(a: Span, b: Span) -> Span:
+def intersect(a: Span, b: Span) -> Span:
+    """What lies within both; empty where the lower end is above the upper one."""
     return max(a[0], b[0]), min(a[1], b[1])
 
 

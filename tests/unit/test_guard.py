@@ -464,12 +464,13 @@ def test_every_rule_of_the_cycler_is_asked():
         "V1": {"voltage_V": 5.0},
         "I1": {"current_A": 6.0, "output_on": True},
         "C2": {"output_on": False},
-        "S1": {"output_on": True},
+        "S1": {"current_A": 2.5, "output_on": True},
+        "I2": {"current_A": 1.0, "output_on": True},
         "Q1": {"current_A": 2.5, "output_on": True},
     }
     for check, reading in readings.items():
         watched = guard()
-        watched.enter(STEP, 0.0, 1e6 if check == "Q1" else 1.0)
+        watched.enter(STEP, 0.0, 1e6 if check in ("Q1", "I2") else 1.0)
         watched.output.command(ON, 0.0)
         for at_s in (5000.0, 10000.0):
             if trip := watched.check_cycler(sample(at_s, **reading)):

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 
 from daq.bus.line import LineSettings
 from daq.bus.resource import Resource, parse_resource
+from daq.checks import Checks
 from daq.driver import AnyDriver, DriverOptions, find_driver
 from daq.errors import InputError
 from daq.filemodel import nearest, validate, validate_part
@@ -28,7 +29,7 @@ from daq.labfile import (
     StationModel,
     UpsModel,
 )
-from daq.model import Cell, ChannelRef, Limits
+from daq.model import EVERYWHERE, Cell, ChannelRef, Limits
 from daq.yamlfile import Document, Where, read
 
 ValueT = TypeVar("ValueT")
@@ -65,6 +66,12 @@ class StationConfig:
     Attributes:
         temperature: channel that reads the cell's temperature; None: the cycler's own if it
             has one, else the chamber's.
+        voltage_check: independent measurement of the cell's voltage.
+        interlocks: channels that must not tell a fault.
+        relay: channel that opens the cell's circuit where the cycler does not.
+        group: stations that trip together; empty: none.
+        group_trips: checks whose trip here trips the group.
+        checks: the guard's thresholds.
         reaction_s, watchdog_s, idle_record_s: real time.
     """
 
@@ -73,6 +80,12 @@ class StationConfig:
     eis: ChannelRef | None
     chamber: ChannelRef | None
     temperature: ChannelRef | None
+    voltage_check: ChannelRef | None
+    interlocks: tuple[ChannelRef, ...]
+    relay: ChannelRef | None
+    group: str
+    group_trips: frozenset[str]
+    checks: Checks
     limits: Limits
     reaction_s: float
     watchdog_s: float
@@ -81,7 +94,7 @@ class StationConfig:
     @property
     def channels(self) -> tuple[ChannelRef, ...]:
         """Every channel that belongs to this position, the cycler's first."""
-        named = (self.cycler, self.eis, self.chamber, self.temperature)
+        named = (self.cycler, self.eis, self.chamber, self.temperature, self.voltage_check)
         return tuple(dict.fromkeys(ref for ref in named if ref is not None))
 
 
@@ -274,13 +287,29 @@ def _offsets(model: OffsetsModel) -> Mapping[str, float]:
 
 def _station(name: str, model: StationModel) -> StationConfig:
     limits = model.limits
+    hard = Limits(
+        limits.voltage,
+        limits.current,
+        limits.temperature,
+        charging_degC=limits.charging_temperature or EVERYWHERE,
+        discharging_degC=limits.discharging_temperature or EVERYWHERE,
+    )
+    interlocks = model.interlocks
+    if interlocks is None:
+        interlocks = [model.chamber] if model.chamber else []
     return StationConfig(
         name=name,
         cycler=_ref(model.cycler),
         eis=_ref(model.eis) if model.eis else None,
         chamber=_ref(model.chamber) if model.chamber else None,
         temperature=_ref(model.temperature) if model.temperature else None,
-        limits=Limits(limits.voltage, limits.current, limits.temperature),
+        voltage_check=_ref(model.voltage_check) if model.voltage_check else None,
+        interlocks=tuple(_ref(text) for text in interlocks),
+        relay=_ref(model.relay) if model.relay else None,
+        group=model.group or (str(_ref(model.chamber)) if model.chamber else ""),
+        group_trips=frozenset({"K1", *model.group_trips}),
+        checks=model.checks.checks(Checks()),
+        limits=hard,
         reaction_s=model.reaction,
         watchdog_s=model.watchdog,
         idle_record_s=model.idle_record,

@@ -37,7 +37,11 @@ _ROLES: dict[str, type[Driver[Any]]] = {
     "eis": Potentiostat,
     "chamber": Chamber,
     "temperature": Driver,
+    "voltage_check": Driver,
+    "relay": Driver,
 }
+SLOWEST_S = 1.0
+"""A cell at 1C must be read every second; see `daq.control.pace` for more."""
 
 
 def check(lab: Lab, document: Document) -> None:
@@ -154,6 +158,37 @@ def _references(lab: Lab) -> Iterator[tuple[StationConfig, str, ChannelRef]]:
                 yield station, role, ref
 
 
+def interlocks_exist(lab: Lab, document: Document) -> Iterator[InputError]:
+    """A contact of an instrument that is not there would never open."""
+    for station in lab.stations.values():
+        for index, ref in enumerate(station.interlocks):
+            if ref.instrument not in lab.instruments and ref != station.chamber:
+                where = ("stations", station.name, "interlocks", index)
+                message = f"no instrument is called {ref.instrument!r}"
+                yield _wrong(document, where, message, nearest(ref.instrument, lab.instruments))
+
+
+def a_back_check_is_independent(lab: Lab, document: Document) -> Iterator[InputError]:
+    """The cycler's own reading agrees with itself."""
+    for station in lab.stations.values():
+        if station.voltage_check and station.voltage_check.instrument == station.cycler.instrument:
+            where = ("stations", station.name, "voltage_check")
+            message = f"{station.voltage_check} is of the cycler itself"
+            yield _wrong(document, where, message, "name a channel of another instrument")
+
+
+def cyclers_are_read_often_enough(lab: Lab, document: Document) -> Iterator[InputError]:
+    """Between two readings nobody guards. Accelerated time is for simulated cells."""
+    if lab.clock_factor != 1.0:
+        return
+    for station in lab.stations.values():
+        cycler = lab.instruments.get(station.cycler.instrument)
+        if cycler and cycler.period_s > SLOWEST_S:
+            where = ("instruments", cycler.name, "period")
+            message = f"{cycler.name} is read every {cycler.period_s:g} s, which guards no cell"
+            yield _wrong(document, where, message, f"{SLOWEST_S:g} s or less; less above 1C")
+
+
 def _wrong_kind(
     document: Document, where: Where, instrument: InstrumentConfig, role: str
 ) -> InputError:
@@ -257,6 +292,9 @@ RULES: tuple[Rule, ...] = (
     one_bus_one_period,
     calibration_runs_forward,
     references_exist,
+    interlocks_exist,
+    a_back_check_is_independent,
+    cyclers_are_read_often_enough,
     one_position_one_channel,
     reaction_is_possible,
     period_leaves_time_to_read,

@@ -12,6 +12,7 @@ from daq import units
 from daq.filemodel import FileModel, Name, mistake, text_of
 from daq.quantities import (
     Capacity,
+    ChecksModel,
     CurrentSpan,
     Duration,
     LimitsModel,
@@ -43,6 +44,9 @@ Broker = Annotated[
 Mass = Annotated[float, Quantity((units.MASS,), above=0.0)]
 Length = Annotated[float, Quantity((units.LENGTH,), above=0.0)]
 CoatWeight = Annotated[float, Quantity((units.AREAL_MASS,), above=0.0)]
+TripName = Annotated[
+    str, text_of(r"^[A-Z][0-9]$", "a check", "write it like T1"), Field(examples=["T1", "T3"])
+]
 Timeout = Annotated[float, Quantity((units.TIME,), above=0.0, most=1.0)]
 """A thread that waits longer for one reply looks hung to the sentinel."""
 
@@ -173,6 +177,10 @@ class HardLimitsModel(FileModel):
     """Discharge is negative, charge positive."""
     temperature: TemperatureSpan = Field(examples=[["0 degC", "60 degC"]])
     """Of the cell."""
+    charging_temperature: TemperatureSpan | None = None
+    """Of the cell, while it may be charged; never below 0 degC, whatever is said."""
+    discharging_temperature: TemperatureSpan | None = None
+    """Of the cell, while it may be discharged."""
 
 
 class StationModel(FileModel):
@@ -187,6 +195,19 @@ class StationModel(FileModel):
     temperature: Ref | None = None
     """The channel that reads the cell's temperature; default: the cycler's own, else the
     chamber's."""
+    voltage_check: Ref | None = None
+    """An independent channel that measures the cell's voltage (check V3)."""
+    interlocks: list[Ref] | None = None
+    """Channels that must not tell a fault: door, gas, smoke, emergency stop (check K1); default:
+    the chamber."""
+    relay: Ref | None = None
+    """The channel of a relay in the cell's circuit, switched OFF where the cycler does not obey."""
+    group: Name | None = None
+    """Stations that trip together; default: those that share the chamber."""
+    group_trips: list[TripName] = Field(default_factory=list[str], examples=[["T1", "T3"]])
+    """Checks whose trip here trips the whole group; K1 always does."""
+    checks: ChecksModel = ChecksModel()
+    """Thresholds of the guard's checks."""
     limits: HardLimitsModel = Field(
         examples=[
             {

@@ -19,6 +19,10 @@ Span = tuple[float, float]
 EVERYWHERE: Span = (-inf, inf)
 
 
+NO_CHARGE_BELOW_DEGC = 0.0
+"""Lithium plates on the graphite of a cell that is charged below; no tier can allow it."""
+
+
 def nothing() -> Mapping[str, Any]:
     """An empty mapping that nobody can write to."""
     return MappingProxyType({})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Any, cast
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from daq import units
+from daq.checks import OFF, Checks
 from daq.errors import UnitError
 from daq.filemodel import FileModel, mistake, show
 from daq.model import EVERYWHERE, Limits
@@ -130,9 +131,72 @@ class LimitsModel(FileModel):
     """Discharge is negative, charge positive."""
     temperature: TemperatureSpan | None = None
     """Of the cell."""
+    charging_temperature: TemperatureSpan | None = None
+    """Of the cell, while it may be charged; never below 0 degC, whatever is said."""
+    discharging_temperature: TemperatureSpan | None = None
+    """Of the cell, while it may be discharged."""
 
     def limits(self) -> Limits:
         """The same for the guard; what is not given does not limit."""
         return Limits(
-            self.voltage or EVERYWHERE, self.current or EVERYWHERE, self.temperature or EVERYWHERE
+            self.voltage or EVERYWHERE,
+            self.current or EVERYWHERE,
+            self.temperature or EVERYWHERE,
+            charging_degC=self.charging_temperature or EVERYWHERE,
+            discharging_degC=self.discharging_temperature or EVERYWHERE,
         )
+
+
+class Threshold(Quantity):
+    """Annotation of a check's threshold: a quantity, or `off`."""
+
+    def validate(self, value: object) -> Any:
+        """Parse one value; "off" stays as it is."""
+        return value if value == "off" else super().validate(value)
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        quantity = quantity_schema(*self.kinds)
+        choices = [{"const": "off"}, {"type": "string", "pattern": quantity["pattern"]}]
+        return {"anyOf": choices, "examples": [*quantity["examples"], "off"]}
+
+
+Off = Literal["off"]
+_Volts = Annotated[float | Off, Threshold((units.VOLTAGE,), above=0.0)]
+_Seconds = Annotated[float | Off, Threshold((units.TIME,), above=0.0)]
+_Kelvin = Annotated[float | Off, Threshold((units.TEMPERATURE_CHANGE,), above=0.0)]
+_KelvinPerMinute = Annotated[float | Off, Threshold((units.TEMPERATURE_RATE,), above=0.0)]
+_Part = Annotated[float | Off, Threshold((units.FRACTION,), above=0.0)]
+
+
+class ChecksModel(FileModel):
+    """Thresholds of the guard's checks, or `off`; docs/safety.md says what each check does."""
+
+    V3: _Volts | None = None
+    """Difference of the cycler's voltage and the independent one; default 50 mV, or 2 %."""
+    I2: _Seconds | None = None
+    """How long a constant current may miss its setpoint; default 2 s."""
+    R1: Annotated[float, Field(gt=1.0)] | Off | None = None
+    """How many times faster than usual the voltage jumps; default 20."""
+    T3: _KelvinPerMinute | None = None
+    """Rise of the cell's temperature beyond the chamber's; default 2 K/min, half of it warns."""
+    T4: _Kelvin | None = None
+    """Cell above its chamber; default 15 K."""
+    Q1: _Part | None = None
+    """Most that any protocol may charge, of the nominal capacity; default: what it says itself."""
+    Q2: _Part | None = None
+    """Net charge, of the nominal capacity; default 110 %."""
+    E1: _Part | None = None
+    """Least energy that a cycle gives back; default 50 %. Warns."""
+    S2: _Seconds | None = None
+    """How long a step to a far end lasts at least; default 10 s."""
+    P2: _Seconds | None = None
+    """How long a lively reading may stand still; default 60 s."""
+    P4: _Seconds | None = None
+    """How long a working cell may be exactly as warm as its chamber; default 10 min."""
+
+    def checks(self, default: Checks) -> Checks:
+        """The same for the guard, with the defaults for what is not given."""
+        given = {name: getattr(self, name) for name in OFF if getattr(self, name) is not None}
+        return replace(default, **{k: OFF[k] if v == "off" else float(v) for k, v in given.items()})

@@ -50,6 +50,7 @@ TIME = Kind("time", "s", ("s", "ms", "min", "h", "d"), "30 min")
 FREQUENCY = Kind("frequency", "Hz", ("Hz", "mHz", "uHz", "µHz", "kHz", "MHz"), "10 kHz")
 TEMPERATURE = Kind("temperature", "degC", ("degC", "°C", "K"), "25 degC")
 TEMPERATURE_CHANGE = Kind("temperature difference", "K", ("K", "mK"), "0.5 K")
+TEMPERATURE_RATE = Kind("rate of temperature", "K/min", ("K/min", "K/s"), "2 K/min")
 CHARGE = Kind("charge", "Ah", ("Ah", "mAh"), "80 mAh")
 ENERGY = Kind("energy", "Wh", ("Wh", "mWh", "kWh"), "10 Wh")
 FRACTION = Kind("percentage", "1", ("%",), "80 %")
@@ -60,7 +61,7 @@ RATE = Kind("C-rate", "C", (), "C/20")
 """Multiples of the nominal capacity per hour: "C/20" is 0.05, "2C" is 2."""
 
 KINDS = (
-    *(VOLTAGE, CURRENT, POWER, TIME, FREQUENCY, TEMPERATURE, TEMPERATURE_CHANGE),
+    *(VOLTAGE, CURRENT, POWER, TIME, FREQUENCY, TEMPERATURE, TEMPERATURE_CHANGE, TEMPERATURE_RATE),
     *(CHARGE, ENERGY, FRACTION, MASS, LENGTH, AREAL_MASS, RATE),
 )
 

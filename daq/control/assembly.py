@@ -19,6 +19,7 @@ from daq.control.station import Station, Wiring
 from daq.control.sweeper import Sweeper
 from daq.control.thermostat import Thermostat
 from daq.driver import Chamber, Cycler, Potentiostat
+from daq.errors import InstrumentError
 from daq.journal import Journal
 from daq.model import ChannelRef, Identity
 
@@ -123,6 +124,7 @@ class _Builder:
             name: self._station(config, thermostats, sweepers)
             for name, config in self._lab.stations.items()
         }
+        self._group(stations)
         for key, members in self._lab.buses().items():
             self._add_loop(key, members, stations, thermostats, sweepers)
         return Bench(
@@ -162,8 +164,8 @@ class _Builder:
         judged_by: dict[ChannelRef, list[Station]] = {}
         for station in stations.values():
             wiring = station.wiring
-            for ref in {wiring.cycler, wiring.thermometer, wiring.chamber} - {None}:
-                if ref and ref.instrument in names:
+            for ref in wiring.sources:
+                if ref.instrument in names:
                     judged_by.setdefault(ref, []).append(station)
         self._loops[key] = Loop(
             [self._instruments[member.name] for member in members],
@@ -201,7 +203,30 @@ class _Builder:
             alarms=self._given.alarms,
             thermostat=thermostats.get(config.chamber.instrument) if config.chamber else None,
             sweeper=sweepers.get(config.eis.instrument) if config.eis else None,
+            relay=self._relay(config.relay) if config.relay else None,
         )
+
+    def _group(self, stations: Mapping[str, Station]) -> None:
+        for name, station in stations.items():
+            group = self._lab.stations[name].group
+            station.group = [
+                other
+                for other_name, other in stations.items()
+                if group and other is not station and self._lab.stations[other_name].group == group
+            ]
+
+    def _relay(self, ref: ChannelRef) -> Callable[[], None]:
+        """What opens a relay: on its own bus, ahead of everything queued there."""
+        instrument, bus = self._instruments[ref.instrument], self._bus_of[ref.instrument]
+
+        def switch_off() -> None:
+            if instrument.online or instrument.reopen_now():
+                try:
+                    instrument.driver.off(ref.channel)
+                except InstrumentError as error:
+                    instrument.failed(error)
+
+        return lambda: bus.urge(switch_off)
 
     def _wiring(self, config: StationConfig) -> Wiring:
         cycler = self._lab.instruments[config.cycler.instrument].driver_class
@@ -215,6 +240,10 @@ class _Builder:
             config.eis,
             config.limits,
             config.idle_record_s,
+            config.voltage_check,
+            config.interlocks,
+            config.group_trips,
+            config.checks,
         )
 
     def _guard(self, config: StationConfig, wiring: Wiring) -> Guard:
@@ -225,6 +254,10 @@ class _Builder:
             slack_s=SLACK_PERIODS * period_s * self._given.clock.factor,
             cycler=Freshness(str(config.cycler), period_s),
             thermometer=self._freshness(wiring.thermometer),
+            at_cell=wiring.thermometer != wiring.chamber and wiring.chamber is not None,
+            back_check=self._freshness(wiring.voltage_check),
+            interlocks=[found for ref in wiring.interlocks if (found := self._freshness(ref))],
+            checks=config.checks,
         )
 
     def _freshness(self, source: ChannelRef | None) -> Freshness | None:

@@ -219,7 +219,8 @@ class Commands:
         reason = str(command.arguments.get("reason") or "")
         if not reason.strip():
             raise CommandRefused("clearing a trip needs a reason", remedy="--reason TEXT")
-        return _unless(await self._do(station, lambda: station.clear(command.client, reason)))
+        role = command.role.value
+        return _unless(await self._do(station, lambda: station.clear(command.client, reason, role)))
 
     async def _forget(self, command: Command) -> Mapping[str, Any]:
         name = str(command.arguments.get("instrument") or "")

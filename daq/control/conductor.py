@@ -33,6 +33,7 @@ from daq.protocol.program import (
     TurnOff,
 )
 
+ENERGISING = (Apply, StartSweep)
 RETRY_S = 0.25
 """How often a run that waits asks again; real time."""
 
@@ -54,6 +55,10 @@ class Reports(Protocol):
 
     def note(self, kind: EventKind, **data: Any) -> None:
         """Append an event to the journal."""
+        ...
+
+    def warn(self, check: str, message: str) -> None:
+        """Note what is no reason to cut off, and a reason to look."""
         ...
 
     def utc(self) -> float:
@@ -98,6 +103,8 @@ class Conductor:
         self._reports = reports
         self._sweep = ""
         self._guarded = 0  # number of the step execution whose limits the guard holds
+        self._lasted_s = 0.0  # what the present step's clock showed, before the engine moved on
+        self._implausible = ""  # why the run is to be held before anything more is energised
         self._log = get_logger(station=name)
         self._carry_out: dict[type[Action], Callable[[Any, Sample], None]] = {
             Apply: self._apply,
@@ -124,6 +131,9 @@ class Conductor:
             return False
         seen = self._observe(run, sample)
         run.before(seen)
+        self._lasted_s = run.engine.step_time_at(seen.time_s)
+        if self._overdue(run, sample):
+            return True
         with run.together():
             actions = run.engine.advance(seen) if run.engine.started else self._start(run, seen)
             if self.waits_for and not self.paused and sample.stamp_s >= self._retry_at_s:
@@ -134,6 +144,15 @@ class Conductor:
             if self.run is run:
                 self._checkpoint(run, seen, sample, force=bool(actions))
         return bool(actions)
+
+    def _overdue(self, run: Run, sample: Sample) -> bool:
+        """Whether the whole program has taken too long, and was stopped (S3)."""
+        engine, runs = run.engine, not (self.paused or self.waits_for)
+        judge = self._guard.program_time.judge
+        why = judge(sample.time_s, engine.cycle, engine.step_count, runs=runs)
+        if why:
+            self.stop(why, sample)
+        return bool(why)
 
     def freeze(self, sample: Sample | None) -> None:
         """A trip has switched the output off: hold the engine where it is."""
@@ -160,7 +179,7 @@ class Conductor:
         return actions
 
     def _checkpoint(self, run: Run, seen: Observation, sample: Sample, *, force: bool) -> None:
-        charged = self._guard.charge.snapshot()
+        charged = self._guard.snapshot()
         run.checkpoint(seen, sample.stamp_s, sample.utc_s, charged, paused=self.paused, force=force)
 
     def _observe(self, run: Run, sample: Sample) -> Observation:
@@ -178,7 +197,16 @@ class Conductor:
 
     def _act(self, actions: Sequence[Action], sample: Sample) -> None:
         for action in actions:
-            self._carry_out[type(action)](action, sample)
+            if not (self._implausible and isinstance(action, ENERGISING)):
+                self._carry_out[type(action)](action, sample)
+        why, self._implausible = self._implausible, ""
+        if why and self.run:
+            self._hold_for_operator(why, sample)
+
+    def _hold_for_operator(self, why: str, sample: Sample) -> None:
+        """A step ended as no healthy cell would (S2): OFF, until somebody has looked."""
+        self._reports.warn("S2", why)
+        self.pause(f"{why}: look at contacts and sense leads", sample)
 
     def _apply(self, action: Apply, sample: Sample) -> None:
         if self.run:
@@ -228,11 +256,26 @@ class Conductor:
     def _step_started(self, action: StepStarted, sample: Sample) -> None:
         if action.step.setpoint is None and not self.waits_for:
             self._guard_step(action.step, action.step_count, sample)
-        if self.run:
-            self.run.step_started(action, sample.utc_s)
+        run = self.run
+        if run:
+            run.step_started(action, sample.utc_s)
+            guard = self._guard
+            guard.step_minimum.began(sample.reading.voltage_V, guard.charge.net_Ah)
+            counters, nominal_Ah = run.engine.counters, run.engine.program.nominal_capacity_Ah
+            if caution := guard.efficiency.judge(action.cycle, counters, nominal_Ah):
+                self._reports.warn(caution.check, caution.message)
 
     def _step_ended(self, action: StepEnded, sample: Sample) -> None:
         self._sweep = ""
+        self._implausible = self._guard.step_minimum.judge(
+            action.step,
+            action.reason,
+            voltage_V=sample.reading.voltage_V,
+            lasted_s=self._lasted_s,
+            net_Ah=self._guard.charge.net_Ah,
+        )
+        if self._implausible:
+            self._output.off()
         if self.run:
             self.run.step_ended(action, self._observe(self.run, sample), sample.utc_s)
 
@@ -280,11 +323,17 @@ class Conductor:
         """Take a run; its first step starts with the next sample, unless it begins paused."""
         self.run, self.paused, self.waits_for, self._sweep = run, paused, "", ""
         self._guarded = 0
-        if run.charged:
-            self._guard.charge.restore(run.charged)
-        else:
-            self._guard.charge.reset()
-        run.begin(self._reports.utc(), self._guard.charge.snapshot())
+        engine, program = run.engine, run.engine.program
+        self._guard.begin(
+            program.nominal_capacity_Ah,
+            program.checks,
+            at_most_s=program.longest_s,
+            cycles=program.cycles,
+            cycle=engine.cycle,
+            counters=engine.counters,
+            snapshot=run.charged or {},
+        )
+        run.begin(self._reports.utc(), self._guard.snapshot())
         self._log.info("run begins", run=run.info.id, cell=run.info.cell, paused=paused)
 
     def pause(self, reason: str, sample: Sample | None) -> str:
@@ -336,7 +385,7 @@ class Conductor:
     def _end(self, outcome: str, reason: str, utc_s: float) -> None:
         run, self.run = self.run, None
         self._release()
-        self._guard.relax()
+        self._guard.end()
         self.paused = self.waits_for = self._sweep = ""
         if run:
             run.end(utc_s, outcome, reason)

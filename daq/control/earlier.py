@@ -21,6 +21,7 @@ from daq.model import Event, EventKind, Identity, RunInfo, Trip
 
 _KEPT = (
     Kept.TRIP,
+    Kept.TRIPS,
     Kept.CHECKPOINT,
     Kept.REPLY,
     Kept.IDENTITY,
@@ -62,6 +63,9 @@ class Earlier:
             if station := bench.stations.get(name):
                 station.latch = Trip(trip["check"], trip["message"], trip["source"])
                 alarms.tripped(name, station.latch)  # a crash may have been before it was told
+        for name, document in self._kept[Kept.TRIPS].items():
+            if station := bench.stations.get(name):
+                station.history.restore(document)
 
     def _restore_run(self, info: RunInfo, bench: Bench, starter: Starter, alarms: Alarms) -> None:
         station = bench.stations.get(info.station)

@@ -103,6 +103,17 @@ class CyclerOutput:
         self.on = self.owed = self.instrument.in_a_hurry = False
         return True
 
+    def protect(self, limits: Limits) -> None:
+        """Write the instrument's limits and read them back, with the output OFF at the end.
+
+        Raises:
+            InstrumentError: a limit did not take.
+        """
+        if not self.instrument.online:
+            raise LinkDown(f"{self.instrument.name} is offline")
+        self._protect(limits)
+        self.driver.off(self.channel)  # its watchdog rests again, with nothing to guard
+
     def _protect(self, limits: Limits) -> None:
         # Just past the limits, where the guard itself needs one sample only: the instrument is
         # the layer beneath the guard, not a second opinion on the limit.

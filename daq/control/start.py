@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
+from math import inf
 from pathlib import Path
 from typing import Any
 
 from daq.clock import LabClock, monotonic
 from daq.config import Lab
 from daq.control.assembly import Bench
+from daq.control.pace import too_slow
 from daq.control.run import Run
 from daq.control.station import Station
 from daq.control.status import number
@@ -57,6 +59,7 @@ class Starter:
         parameters = _strings(command.arguments.get("parameters"))
         program = self._compile(source, cell, station, parameters)
         self._refuse_if_opposed(station, program)
+        self._refuse_if_too_slow(station, program)
         operator = str(command.arguments.get("operator") or command.client)
         info = self._info(station, source, cell, program, parameters, operator)
         return Run(info, Engine(program), self._journal)
@@ -110,6 +113,8 @@ class Starter:
                 f"{station.name} has tripped: {station.latch.message}",
                 remedy=f"daq clear {station.name} --reason TEXT",
             )
+        if why := station.just_cleared:
+            raise CommandRefused(why)
         if run := station.conductor.run:
             raise CommandRefused(f"{run.info.id} runs at {station.name}", remedy="stop it first")
         if station.output.owed:
@@ -145,6 +150,15 @@ class Starter:
                     remedy="wait for it, or write `sharing: wait` in the lab file",
                 )
 
+    def _refuse_if_too_slow(self, station: Station, program: Program) -> None:
+        if self._clock.factor != 1.0:  # the hours of a simulated cell are between two samples
+            return
+        if why := too_slow(
+            program, self._lab.instruments[station.wiring.cycler.instrument].period_s
+        ):
+            remedy = "shorten `period` of its bus, or give a hold without one a `current`"
+            raise CommandRefused(f"{station.name}: {why}", remedy=remedy)
+
     # Making.
 
     def _source(self, arguments: Mapping[str, Any]) -> ProtocolSource:
@@ -166,6 +180,9 @@ class Starter:
         parameters: Mapping[str, str],
     ) -> Program:
         tiers = [(f"station {station.name}", station.wiring.limits)]
+        if (ceiling := station.wiring.checks.Q1) < inf:
+            most_Ah = Limits(charge_Ah=ceiling * cell.nominal_capacity_Ah)
+            tiers.append((f"check Q1 of station {station.name}", most_Ah))
         return compile_protocol(source, cell, tiers, self._range(station), parameters)
 
     def _range(self, station: Station) -> Range:
@@ -294,15 +311,23 @@ def _spans(limits: Limits) -> dict[str, list[float | None]]:
         "voltage_V": [number(bound) for bound in limits.voltage_V],
         "current_A": [number(bound) for bound in limits.current_A],
         "temperature_degC": [number(bound) for bound in limits.temperature_degC],
+        "charging_degC": [number(bound) for bound in limits.charging_degC],
+        "discharging_degC": [number(bound) for bound in limits.discharging_degC],
     }
 
 
 def _limits(spans: Mapping[str, list[float | None]]) -> Limits:
     def span(key: str) -> tuple[float, float]:
-        low, high = spans[key]
+        low, high = spans.get(key) or (None, None)  # older documents lack some
         return (float("-inf") if low is None else low, float("inf") if high is None else high)
 
-    return Limits(span("voltage_V"), span("current_A"), span("temperature_degC"))
+    return Limits(
+        span("voltage_V"),
+        span("current_A"),
+        span("temperature_degC"),
+        charging_degC=span("charging_degC"),
+        discharging_degC=span("discharging_degC"),
+    )
 
 
 def _cell_document(cell: Cell) -> dict[str, Any]:

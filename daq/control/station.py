@@ -8,11 +8,14 @@ there reaches home through the urgent lane, ahead of everything queued.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from daq.bus.bus import Bus
+from daq.checks import Checks
 from daq.clock import LabClock, monotonic
 from daq.control.alarms import Alarms, Cause, Place
 from daq.control.conductor import Climate, Conductor
@@ -20,13 +23,17 @@ from daq.control.guard import Guard
 from daq.control.output import CyclerOutput
 from daq.control.sweeper import Sweeper
 from daq.control.thermostat import Thermostat
+from daq.control.tripped import History
 from daq.errors import InstrumentError
 from daq.journal import Journal, Kept
 from daq.logs import get_logger
-from daq.model import ChannelRef, Event, EventKind, Limits, Mode, Record, Sample, Trip
+from daq.model import ChannelRef, Event, EventKind, Limits, Mode, Record, Sample, Severity, Trip
 
 OWED_ALARM_S = 2.0
 """An OFF that is not verified for so long pages somebody."""
+RELAY_AGAIN_S = 2.0
+LOOK_FIRST_S = 2.0
+"""Real time between a clear and the next start."""
 FLOWS = frozenset({"I1", "C2"})
 """The checks that say that an output is ON although it must not be."""
 
@@ -42,6 +49,16 @@ class Wiring:
     sweeper: ChannelRef | None
     limits: Limits
     idle_record_s: float
+    voltage_check: ChannelRef | None = None
+    interlocks: tuple[ChannelRef, ...] = ()
+    group_trips: frozenset[str] = frozenset({"K1"})
+    checks: Checks = Checks()
+
+    @property
+    def sources(self) -> frozenset[ChannelRef]:
+        """Every channel whose samples this station judges."""
+        named = (self.cycler, self.thermometer, self.chamber, self.voltage_check, *self.interlocks)
+        return frozenset(ref for ref in named if ref is not None)
 
 
 class Station:
@@ -51,6 +68,8 @@ class Station:
         latch: the trip that holds; None when there is none. The first one wins.
         last: the latest sample of the cycler.
         conductor: carries out runs here.
+        group: the stations that trip together with this one.
+        history: what it has tripped of lately.
     """
 
     def __init__(
@@ -65,6 +84,7 @@ class Station:
         alarms: Alarms,
         thermostat: Thermostat | None,
         sweeper: Sweeper | None,
+        relay: Callable[[], None] | None = None,
     ) -> None:
         self.name = wiring.name
         self.wiring = wiring
@@ -74,6 +94,9 @@ class Station:
         self.climate = Climate()
         self.latch: Trip | None = None
         self.last: Sample | None = None
+        self.group: Sequence[Station] = ()
+        self.history = History()
+        guard.caution = lambda caution: self.warn(caution.check, caution.message)
         self.conductor = Conductor(
             wiring.name,
             output=output,
@@ -93,6 +116,10 @@ class Station:
         self._alarmed_owed = False
         self._alarmed_on = False
         self._pending: Trip | None = None  # the trip that home has not acted on yet
+        self._relay = relay
+        self._relay_at_s = -inf
+        self._lost_poll = False
+        self._cleared_at_s = -inf
         self._log = get_logger(station=wiring.name)
 
     # A sample comes in: judged first, on the thread that read it.
@@ -113,6 +140,17 @@ class Station:
                 self.trip(trip)
         if source == wiring.chamber:
             self.climate.chamber_degC = sample.reading.temperature_degC
+            self.guard.see_chamber(sample)
+        if source == wiring.voltage_check:
+            self.guard.see_back_check(sample)
+        if source in wiring.interlocks:
+            self.guard.interlocks.see(sample)
+            self._check_interlocks(sample.stamp_s)
+
+    def _check_interlocks(self, now_s: float) -> None:
+        """An open contact trips what runs; where nothing does it is a reason not to begin."""
+        if self.active and (trip := self.guard.interlocks.judge(now_s)):
+            self.trip(trip)
 
     def trip(self, trip: Trip) -> None:
         """Cut off and latch. From any thread; the first trip wins."""
@@ -124,19 +162,28 @@ class Station:
             self._make_safe(trip)
         else:
             self.home.urge(lambda: self._make_safe(trip))
+        if trip.check in self.wiring.group_trips:
+            for other in self.group:
+                if other.active:
+                    message = f"together with {self.name}: {trip.message}"
+                    other.trip(Trip(trip.check, message, trip.source))
 
     def _make_safe(self, trip: Trip) -> None:
         if self._pending is not trip:
             return  # done already
-        began = monotonic()
-        verified = self.output.off()
-        took_s = monotonic() - began
-        data = {"check": trip.check, "message": trip.message, "source": trip.source}
         run = self.conductor.run
+        data = {"check": trip.check, "message": trip.message, "source": trip.source}
         kept = {**data, "utc_s": self.utc(), "run": run.info.id if run else ""}
-        self._journal.keep(Kept.TRIP, self.name, kept)
+        try:  # queued for the journal in microseconds: no crash may find it OFF and forgotten
+            self._journal.keep(Kept.TRIP, self.name, kept)
+        finally:
+            began = monotonic()
+            verified = self.output.off()
+            took_s = monotonic() - began
         self.note(EventKind.TRIP, **data, off_verified=verified, off_took_s=took_s)
         self._alarms.tripped(self.name, trip)
+        self.history.note(trip.check, time.time())
+        self._journal.keep(Kept.TRIPS, self.name, self.history.document())
         self._pending = None
         self.conductor.freeze(self.last)
         log = self._log.bind(run=run.info.id) if run else self._log
@@ -149,6 +196,7 @@ class Station:
         if trip is None or self.output.owed:  # `watch` repeats what is owed
             return
         self.output.off()
+        self._open_relay(sample.stamp_s)
         if not self._alarmed_on:
             self._alarmed_on = True
             self._alarm(Cause.CURRENT_WHILE_OFF, f"after a trip: {trip.message}")
@@ -210,13 +258,31 @@ class Station:
             self.output.pay()
         if owed or self._alarmed_owed:  # a stop, or a new connection, may have paid it
             self._alarm_owed(now_s)
-        if owed or self.latch or not self._energised():
+        if self.latch:
             return
-        if trip := self.guard.check_silence(now_s):
-            self.trip(trip)
+        self._lost_poll &= self.output.owed
+        if self._energised() and (self._lost_poll or not self.output.owed):
+            if trip := self.guard.check_silence(now_s):
+                self.trip(trip)
+            elif why := self.guard.polls.judge(now_s):
+                self._try_off(why)
+        self._check_interlocks(now_s)
+
+    def _try_off(self, why: str) -> None:
+        """C1: OFF, and the step anew when the link is back. If it stays away, P1 trips."""
+        self._lost_poll = True
+        self.output.off()
+        self.conductor.hold(why, self.last)
+        self._log.warning("OFF tried", check="C1", reason=why)
 
     def _energised(self) -> bool:
         return self.output.on or self.conductor.sweeping
+
+    @property
+    def active(self) -> bool:
+        """Whether a run goes on, or the cell is energised."""
+        conductor = self.conductor
+        return self._energised() or bool(conductor.run and not conductor.paused)
 
     def _alarm_owed(self, now_s: float) -> None:
         late = self.output.owed and now_s - self.output.owed_since_s > OWED_ALARM_S
@@ -225,6 +291,18 @@ class Station:
         elif self._alarmed_owed and not late:
             self._alarms.end(Cause.OFF_NOT_VERIFIED, station=self.name)
         self._alarmed_owed = late
+        if late:
+            self._open_relay(now_s)
+
+    def _open_relay(self, now_s: float) -> None:
+        """The cycler does not obey: open the circuit where the lab has a relay, again and again."""
+        if self._relay and now_s - self._relay_at_s > RELAY_AGAIN_S:
+            if self._relay_at_s == -inf:
+                text = "the relay is opened, because the cycler does not obey"
+                self.note(EventKind.NOTE, text=text)
+                self._log.critical(text)
+            self._relay_at_s = now_s
+            self._relay()
 
     def _alarm(self, cause: Cause, message: str) -> None:
         instrument = self.output.instrument.name if cause is Cause.OFF_NOT_VERIFIED else ""
@@ -237,36 +315,60 @@ class Station:
         document: Mapping[str, Any] = run.info.document.get("cell") or {}
         return Place(run.info.cell, str(document.get("batch") or ""), run.info.id)
 
+    def warn(self, check: str, message: str) -> None:
+        """Note what is no reason to cut off, and a reason to look. From any thread."""
+        self.note(EventKind.ALARM, severity=Severity.TICKET.value, check=check, message=message)
+        self._log.warning("check", check=check, message=message)
+
     # Commands; always on the home thread.
+
+    @property
+    def just_cleared(self) -> str:
+        """Why a start so soon after a clear is refused; empty when it was long enough ago.
+
+        Whoever clears and starts in one breath has looked at nothing.
+        """
+        if monotonic() - self._cleared_at_s >= LOOK_FIRST_S:
+            return ""
+        return f"{self.name} was cleared a moment ago: look at it, then start"
 
     def resume(self, by: str) -> str:
         """Let a paused run go on; empty, or why not."""
         if self.latch:
             return f"tripped: {self.latch.message}; clear it first"
+        if why := self.just_cleared:
+            return why
         return self.conductor.resume(by)
 
-    def clear(self, by: str, reason: str) -> str:
-        """Clear a trip; empty, or why not. Never energises; a run stays paused."""
+    def clear(self, by: str, reason: str, role: str = "operator") -> str:
+        """Clear a trip; empty, or why not. Never energises; a run stays paused.
+
+        OFF is verified first: some instruments restore, when cleared, what they did before.
+        """
         latch = self.latch
         if latch is None:
             return "there is no trip to clear"
+        if role != "admin" and self.history.needs_admin(latch.check, time.time()):
+            return f"{latch.check} has tripped {self.name} too often today: an admin must clear it"
         if not self.output.off():
             return "OFF cannot be verified"
-        if silence := self.guard.cycler.judge(monotonic()):
-            return silence.message
+        if still := self.guard.still(latch, monotonic()):
+            return still
         try:
             self.output.driver.clear(self.output.channel)
+            self.output.protect(self.wiring.limits)
         except InstrumentError as error:
             self.output.instrument.failed(error)
             return f"the instrument cannot be cleared: {error}"
         self._journal.forget(Kept.TRIP, self.name)
-        self.note(EventKind.CLEARED, by=by, reason=reason, check=latch.check)
+        self.note(EventKind.CLEARED, by=by, role=role, reason=reason, check=latch.check)
         self.guard.relax()
         if self.conductor.run:
             self.conductor.paused = f"after a trip: {latch.message}"
         self._alarms.cleared(self.name, latch)
         self._alarms.end(Cause.CURRENT_WHILE_OFF, station=self.name)
         self.latch, self._alarmed_on = None, False
+        self._cleared_at_s, self._relay_at_s = monotonic(), -inf
         return ""
 
     # Telling.

@@ -222,8 +222,9 @@ class Supervisor:
             return _unwritable(self._journal.failed)
         if why := self._health.why_not:
             return why
-        silence = station.guard.check_silence(monotonic())
-        return silence.message if silence else ""
+        now_s = monotonic()
+        lacks = station.guard.check_silence(now_s) or station.guard.interlocks.judge(now_s)
+        return lacks.message if lacks else ""
 
     def _connected(self, instrument: Instrument) -> None:
         self._recipes.connected(instrument)

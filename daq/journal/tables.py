@@ -78,6 +78,7 @@ class Kept:
     CHECKPOINT = "checkpoint"  # by run: snapshot of its engine
     STATE = "state"  # by station: what status shows
     TRIP = "trip"  # by station: the latch
+    TRIPS = "trips"  # by station: when it tripped lately, and why
     REPLY = "reply"  # by command id: the stored answer
     IDENTITY = "identity"  # by instrument: who was last seen there
     ALARM = "alarm"  # "open": the alarms that are

@@ -24,6 +24,7 @@ Tier = tuple[str, Limits]
 """Who limits ("station A1", "cell c7"), and to what."""
 
 INSTRUMENT = "the instrument's range"
+_SPANS = ("voltage_V", "current_A", "temperature_degC", "charging_degC", "discharging_degC")
 MOST_PASSES = 1_000_000  # a loop of loops beyond this is a typing mistake
 
 
@@ -147,6 +148,7 @@ class Builder:
     steps: int = 0
     expected_s: float = 0.0
     at_most_s: float = 0.0
+    cycles: int = 0
     _passes: int = 1
 
     def site(self, where: Where, key: str, limits: Limits | None, record: RecordRule) -> Site:
@@ -187,6 +189,7 @@ class Builder:
         if self._passes > MOST_PASSES:
             place = self.document.place((*where, "repeat"), value=True)
             raise InputError(f"the loops make more than {MOST_PASSES} passes", place=place)
+        self.cycles += self._passes if counts_cycles else 0
         yield
         self._passes //= times
         self.instructions[begin] = Repeat(times, len(self.instructions), counts_cycles)
@@ -208,10 +211,10 @@ def intersection(tiers: Sequence[Tier], place: Place) -> Limits:
     limits = Limits()
     for name, tier in tiers:
         limits = limits.tighten(tier)
-        for quantity in ("voltage_V", "current_A", "temperature_degC"):
+        for quantity in _SPANS:
             low, high = getattr(limits, quantity)
             if not low < high:
-                named = quantity.partition("_")[0]
+                named = quantity.rpartition("_")[0]
                 raise InputError(
                     f"{name} and the limits above it have no {named} in common",
                     place=place,

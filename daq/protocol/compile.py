@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from math import inf
 
+from daq.checks import NOTHING_SET
 from daq.driver import Range
 from daq.filemodel import validate
 from daq.model import Cell
@@ -17,6 +19,9 @@ from daq.protocol.build import Builder, Tier, intersection
 from daq.protocol.program import Program, RecordRule
 from daq.protocol.schema import ProtocolModel
 from daq.protocol.source import ProtocolSource, Value, overridden, substitute
+
+_SPARE, _SPARE_S = 1.02, 60.0
+"""Each step's own time (S1) is the first to speak; that of the whole is for what it misses."""
 
 
 def compile_protocol(
@@ -66,6 +71,9 @@ def compile_protocol(
         instructions=tuple(builder.instructions),
         expected_s=builder.expected_s,
         at_most_s=builder.at_most_s,
+        longest_s=min(model.safety.time or inf, _SPARE * builder.at_most_s + _SPARE_S),
+        cycles=min(model.safety.cycles or inf, builder.cycles),
+        checks=model.safety.checks.checks(NOTHING_SET),
     )
 
 

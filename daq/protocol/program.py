@@ -11,6 +11,7 @@ from enum import StrEnum
 from math import inf
 from typing import Any
 
+from daq.checks import NOTHING_SET, Checks
 from daq.model import Limits, Setpoint, Spectrum
 
 
@@ -136,6 +137,9 @@ class Program:
         instructions: steps and loop brackets, in order.
         expected_s: how long it should take, from C-rates and times (lab clock).
         at_most_s: the sum of all `at_most`.
+        longest_s: what S3 allows: that sum, or what `safety` says if it is less.
+        cycles: what S3 allows: as many as there are, or what `safety` says if it is less.
+        checks: what `safety` says of the guard's thresholds; they only tighten the station's.
     """
 
     protocol: str
@@ -146,6 +150,9 @@ class Program:
     instructions: tuple[Instruction, ...]
     expected_s: float
     at_most_s: float
+    longest_s: float = inf
+    cycles: float = inf
+    checks: Checks = NOTHING_SET
 
     @property
     def steps(self) -> tuple[Step, ...]:

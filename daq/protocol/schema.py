@@ -7,11 +7,12 @@ from typing import Annotated
 from pydantic import Field
 
 from daq import units
+from daq.checks import CHARGE_DEFAULT
 from daq.filemodel import FileModel, Name, text_of
 from daq.model import Limits
 from daq.protocol.steps import Steps
 from daq.protocol.steps.base import RecordModel
-from daq.quantities import LimitsModel, Quantity
+from daq.quantities import ChecksModel, Duration, LimitsModel, Quantity
 from daq.units import Amount
 
 PARAMETER_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
@@ -28,16 +29,21 @@ class SafetyModel(LimitsModel):
     """The protocol's own limits; they may only tighten the station's and the cell's."""
 
     charge: Annotated[Amount, Quantity((units.FRACTION, units.CHARGE), above=0.0)] | None = None
-    """Most charge; a percentage is of the nominal capacity."""
+    """Most charge since the cell was emptiest; a percentage is of the nominal capacity. Default:
+    105 %."""
+    time: Duration | None = None
+    """Longest time of the whole program, without pauses; default: the sum of all at_most."""
+    cycles: int | None = Field(default=None, ge=1)
+    """Most cycles; default: as many as the program has."""
+    checks: ChecksModel = ChecksModel()
+    """Thresholds of the guard's checks; they may only tighten the station's."""
 
     def limits_for(self, nominal_capacity_Ah: float) -> Limits:
         """The same for the guard."""
-        limits = self.limits()
-        if self.charge is None:
-            return limits
-        relative = self.charge.kind is units.FRACTION
-        charge_Ah = self.charge.value * (nominal_capacity_Ah if relative else 1.0)
-        return limits.tighten(Limits(charge_Ah=charge_Ah))
+        charge = self.charge or Amount(CHARGE_DEFAULT, units.FRACTION)
+        relative = charge.kind is units.FRACTION
+        charge_Ah = charge.value * (nominal_capacity_Ah if relative else 1.0)
+        return self.limits().tighten(Limits(charge_Ah=charge_Ah))
 
 
 class ProtocolModel(FileModel):

@@ -89,6 +89,7 @@ def test_a_run_begins_with_the_next_sample_and_not_before(stand):
 
 
 def test_a_run_goes_from_step_to_step_and_ends_off(stand):
+    stand.driver.reading = Reading(4.15, 0.0, 25.0)  # near its end: it may be there soon
     run = stand.energised(CHARGE, SHORT_REST)
     stand.driver.reading = Reading(4.21, 0.0, 25.0)
     stand.tick(20)
@@ -442,7 +443,7 @@ def test_the_checkpoint_has_what_the_guard_has_counted(stand):
     stand.tick(100, every_s=1.0)
     stand.conductor.pause("x", stand.station.last)
     document = stand.journal.kept[Kept.CHECKPOINT, "run-A1"]
-    assert document["charge"] == stand.guard.charge.snapshot()
+    assert document["charge"] == stand.guard.snapshot()
     assert document["charge"]["net_Ah"] > 0.05
 
 
@@ -451,7 +452,7 @@ def test_a_run_that_comes_back_has_the_charge_that_it_had(stand):
     run = stand.start(CHARGE)
     run.charged = {"net_Ah": 2.0, "lowest_Ah": -0.5}
     stand.conductor.begin(run, "the daemon was restarted")
-    assert stand.guard.charge.snapshot() == {"net_Ah": 2.0, "lowest_Ah": -0.5}
+    assert stand.guard.charge.snapshot() == run.charged | {"highest_Ah": 2.0}
     stand.conductor.stop("x", None)
     stand.start(CHARGE)
-    assert stand.guard.charge.snapshot() == {"net_Ah": 0.0, "lowest_Ah": 0.0}
+    assert set(stand.guard.charge.snapshot().values()) == {0.0}

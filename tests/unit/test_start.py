@@ -68,7 +68,7 @@ def test_a_run_comes_back_with_its_step_its_time_and_its_charge(stand, clock, mo
     run = starter(stand).restore(info(), kept)
     assert run.engine.step_count == 1
     assert run.engine.counters == began.engine.counters
-    assert run.charged == stand.guard.charge.snapshot()
+    assert run.charged == stand.guard.snapshot()
     now_s = stand.lab_clock.at(clock.now_s) + run.offset_s
     assert now_s - run.engine.time_s == pytest.approx(300.0)  # the time that it was away counts
 
@@ -79,7 +79,7 @@ def fresh(stand):
     made = compile_protocol(source, CELL, [("station A1", HARD)])
     journal = MemoryJournal()
     run = Run(info(), Engine(made), journal)  # type: ignore[arg-type]
-    run.begin(1e9, stand.guard.charge.snapshot())
+    run.begin(1e9, stand.guard.snapshot())
     return journal.kept[Kept.CHECKPOINT, "run-A1"]
 
 

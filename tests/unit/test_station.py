@@ -33,13 +33,15 @@ def told(stand, cause):
 # Trips.
 
 
-def test_a_trip_at_home_is_off_before_anything_else_is_done(stand):
+def test_a_trip_at_home_is_queued_for_the_journal_and_off_before_anything_else_is_done(stand):
     stand.energised()
     seen = []
-    stand.driver.hooks["off"] = lambda: seen.append((stand.kept_trip, len(stand.journal.entries)))
+    stand.driver.hooks["off"] = lambda: seen.append(
+        (stand.kept_trip["check"], len(stand.journal.entries))
+    )
     entries = len(stand.journal.entries)
     stand.latched()
-    assert seen == [(None, entries)]
+    assert seen == [("V1", entries)]
     assert not stand.driver.is_on
 
 
@@ -402,6 +404,7 @@ def test_a_trip_is_not_cleared_while_the_cycler_is_silent(stand):
 def test_a_protection_that_the_instrument_does_not_clear_keeps_the_latch(stand):
     stand.energised()
     stand.latched("K2")
+    stand.tick()
     stand.driver.faults["clear"] = InstrumentRefused("still too hot")
     assert "still too hot" in stand.station.clear("ana", "x")
     assert stand.station.latch
@@ -413,13 +416,15 @@ def test_a_tripped_station_is_not_resumed(stand):
     assert "clear it first" in stand.station.resume("ana")
 
 
-def test_what_still_holds_trips_again_after_clearing(stand):
+def test_what_still_holds_is_not_cleared(stand):
     stand.energised()
     stand.driver.reading = Reading(5.0, 0.0, 25.0)
     stand.tick(3)
-    assert stand.station.clear("ana", "hopeful") == ""
-    stand.tick()
+    assert "voltage 5 V is not within" in stand.station.clear("ana", "hopeful")
     assert stand.station.latch.check == "V1"
+    stand.driver.reading = Reading(4.2, 0.0, 25.0)
+    stand.tick()
+    assert stand.station.clear("ana", "cell discharged by hand") == ""
 
 
 # Idle.

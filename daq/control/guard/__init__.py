@@ -35,17 +35,28 @@ thread that reads it, so that rules of several buses never share state.
 
 from daq.control.guard.charge import Charge, Efficiency
 from daq.control.guard.guard import Guard
-from daq.control.guard.limits import FAR_FRACTION, Current, SpanRule, Temperature, Voltage
-from daq.control.guard.output import SETPOINT_FRACTION, Output, Tracking
+from daq.control.guard.limits import (
+    FAR_FRACTION,
+    FAR_KELVIN,
+    Current,
+    SpanRule,
+    Temperature,
+    Voltage,
+)
+from daq.control.guard.output import OFF_CURRENT_FRACTION, SETPOINT_FRACTION, Output, Tracking
 from daq.control.guard.rule import Caution, Rule, valid, valid_cycler
 from daq.control.guard.sensors import BackCheck, Jump, Stuck, Trail
-from daq.control.guard.silence import Freshness, Interlocks, Polls
+from daq.control.guard.silence import STALE_MIN_S, STALE_PERIODS, Freshness, Interlocks, Polls
 from daq.control.guard.steps import ProgramTime, StepMinimum, StepTime
 from daq.control.guard.temperature import Attached, Excess, Rise
 
 __all__ = [
     "FAR_FRACTION",
+    "FAR_KELVIN",
+    "OFF_CURRENT_FRACTION",
     "SETPOINT_FRACTION",
+    "STALE_MIN_S",
+    "STALE_PERIODS",
     "Attached",
     "BackCheck",
     "Caution",

@@ -26,14 +26,15 @@ SMALL_CYCLE = 0.05
 
 
 class Charge:
-    """Q1: charge since the cell was emptiest in this run. Q2: net charge beyond what it can hold.
+    """Q1: charge since the cell was emptiest in this run. Q2: charge drawn since it was fullest.
 
     "Since last full" cannot be known; "since emptiest" is the same for a full cycle and the
-    stricter of the two otherwise.
+    stricter of the two otherwise. Together they keep the net charge since the first step within
+    what the cell holds.
 
     Attributes:
         limit_Ah: Q1.
-        window_Ah: Q2, either way.
+        window_Ah: Q2.
     """
 
     def __init__(self) -> None:
@@ -76,9 +77,8 @@ class Charge:
         if charged > self.limit_Ah:
             return Trip("Q1", f"{charged:.6g} Ah were charged, the limit is {self.limit_Ah:.6g} Ah")
         drawn = self._highest_Ah - self.net_Ah
-        if max(charged, drawn) > self.window_Ah:
-            way, much = ("in", charged) if charged > drawn else ("out", drawn)
-            return Trip("Q2", f"{much:.6g} Ah net {way}, the cell holds {self.window_Ah:.6g} Ah")
+        if drawn > self.window_Ah:
+            return Trip("Q2", f"{drawn:.6g} Ah were drawn, the cell holds {self.window_Ah:.6g} Ah")
         return None
 
     def _count(self, charge_Ah: float) -> None:

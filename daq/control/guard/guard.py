@@ -74,10 +74,10 @@ class Guard:
         self.back_check = BackCheck(self._checks.V3)
         self.step_time = StepTime(slack_s)
         self.step_minimum = StepMinimum()
-        self.program_time = ProgramTime()
+        self.program_time = ProgramTime(slack_s)
         self.charge = Charge()
         self.efficiency = Efficiency()
-        self.polls = Polls(cycler)
+        self.polls = Polls(cycler.period_s)
         self.interlocks = Interlocks({source.source: source for source in interlocks})
         self.rise = Rise(lambda: self.chamber_degC)
         self.excess = Excess(self.output, lambda: self.chamber_degC)
@@ -135,8 +135,7 @@ class Guard:
         self.charge.window_Ah = both.Q2 * nominal_Ah
         self.efficiency.least = both.E1
         self.efficiency.begin(cycle, counters)
-        self.step_minimum.least_s, self.step_minimum.nominal_Ah = both.S2, nominal_Ah
-        self.step_minimum.reset(int(snapshot.get("at_end", 0)))
+        self.step_minimum.begin(both.S2, nominal_Ah, snapshot)
         self.program_time.begin(at_most_s, cycles, snapshot.get("ran_s", 0.0))
         self._thresholds(both)
         self.attached.nominal_Ah = nominal_Ah
@@ -177,10 +176,8 @@ class Guard:
 
     def snapshot(self) -> dict[str, Any]:
         """What a restart must not forget of a run."""
-        return self.charge.snapshot() | {
-            "at_end": self.step_minimum.snapshot(),
-            "ran_s": self.program_time.ran_s,
-        }
+        own = {"ran_s": self.program_time.ran_s}
+        return self.charge.snapshot() | self.step_minimum.snapshot() | own
 
     # Samples, each on the thread that read it.
 
@@ -188,6 +185,7 @@ class Guard:
         """Judge a sample of the cycler channel; on its bus thread, before any queue."""
         reading = sample.reading
         self.voltage_V, self.current_A = reading.voltage_V, reading.current_A
+        self.polls.answered(sample.stamp_s)
         if valid_cycler(reading):
             self.cycler.fresh(sample.stamp_s)
         for rule in self.cycler_rules:

@@ -10,13 +10,11 @@ from math import inf
 
 from daq.control.guard.output import Output
 from daq.control.guard.rule import valid, valid_degC
-from daq.model import EVERYWHERE, Limits, Sample, Span, Trip, intersect
+from daq.model import EVERYWHERE, NO_CHARGE_BELOW_DEGC, Limits, Sample, Span, Trip, intersect
 
 FAR_FRACTION = 0.01
 """Beyond this fraction past a limit one sample is enough."""
 FAR_KELVIN = 1.0
-NO_CHARGE_BELOW_DEGC = 0.0
-"""Lithium plates on the graphite of a cell that is charged below; no tier can allow it."""
 
 
 class SpanRule:

@@ -8,7 +8,8 @@ from daq.model import Sample, Trip
 
 STALE_PERIODS = 3
 STALE_MIN_S = 2.0
-MISSED_POLLS = 3
+MISSED_POLLS = 2.75
+"""Periods without an answer; at the third missed poll, a little early, as grids jitter."""
 
 
 class Freshness:
@@ -39,19 +40,26 @@ class Freshness:
 class Polls:
     """C1: three polls of the cycler in a row brought nothing: OFF is tried, and then a new link.
 
-    Sooner than P1, and no trip: a link that comes back lets the step go on.
+    Sooner than P1, and no trip: a link that comes back lets the step go on. A reply without a
+    valid number is an answer: it counts to P1.
     """
 
-    def __init__(self, cycler: Freshness) -> None:
-        self._cycler = cycler
+    def __init__(self, period_s: float) -> None:
+        self._allowed_s = MISSED_POLLS * period_s
+        self._stamp_s = inf  # before the first answer there is nothing to miss
+        self._told = False
+
+    def answered(self, stamp_s: float) -> None:
+        """The cycler has answered."""
+        self._stamp_s = stamp_s
         self._told = False
 
     def judge(self, now_s: float) -> str:
         """Why OFF should be tried now; once for each silence."""
-        silent_s = self._cycler.age_s(now_s)
-        missed = silent_s > (MISSED_POLLS + 0.5) * self._cycler.period_s
-        told, self._told = self._told, missed
-        return f"C1: no answer to {MISSED_POLLS} polls" if missed and not told else ""
+        if self._told or now_s - self._stamp_s <= self._allowed_s:
+            return ""
+        self._told = True
+        return "three polls of the cycler were not answered"
 
 
 class Interlocks:

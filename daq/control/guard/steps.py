@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from math import inf, isfinite
+from collections.abc import Mapping
+from math import inf, isfinite, nan
+from typing import Any
 
-from daq.model import Sample, Setpoint, Trip
+from daq.model import Sample, Trip
+from daq.protocol.program import Quantity, Step
 
 FAR_V, FAR_FRACTION = 0.10, 0.03
 """An end nearer than this to where the cell was, whichever is more, is soon reached by right."""
 LITTLE = 0.005
 """Of the nominal capacity: what no cell needs less of to go far."""
+FAR_ENDS = frozenset({Quantity.VOLTAGE, Quantity.CURRENT})
 PULSE_S = 60.0
 """A step that may be over by time so soon is a pulse, and ends as its author wants."""
-SLACK_FRACTION, SLACK_S = 1.02, 60.0
 
 
 class StepTime:
@@ -55,94 +58,101 @@ class StepMinimum:
     full module, and a cell exploded. A voltage, or a current that has tapered, that is reached
     in seconds or with next to no charge is plausible where it was near before: a full cell that
     is charged, a constant-voltage phase at once done. It is plausible where the cell has just
-    been at that end. Pulses by time, and ends by charge or temperature, are their author's.
+    been at that end. A step that was satisfied before it began, pulses by time, and ends by
+    charge or temperature are their author's.
 
     Attributes:
-        least_s: lab time that a step with a far end lasts.
+        least_s: lab time that a step to a far end lasts; 0 switches the check off.
         nominal_Ah: of the cell.
     """
 
     def __init__(self) -> None:
         self.least_s = 0.0
         self.nominal_Ah = inf
-        self._before_V = 0.0
         self._at_end = 0  # the direction at whose end the cell is: 1 full, -1 empty
+        self._before_V = nan
+        self._from_Ah = 0.0
 
-    def reset(self, at_end: int = 0) -> None:
-        """A run begins, or goes on with a cell that was at an end."""
-        self._at_end = at_end
+    def begin(self, least_s: float, nominal_Ah: float, snapshot: Mapping[str, Any]) -> None:
+        """A run begins, or goes on from what `snapshot` said."""
+        self.least_s, self.nominal_Ah = least_s, nominal_Ah
+        self._at_end = snapshot.get("at_end", 0)
+        self._before_V = snapshot.get("before_V") or nan
+        self._from_Ah = snapshot.get("from_Ah", 0.0)
 
-    def snapshot(self) -> int:
-        """For the checkpoint."""
-        return self._at_end
+    def snapshot(self) -> dict[str, Any]:
+        """For the checkpoint; JSON has no nan."""
+        before_V = self._before_V if isfinite(self._before_V) else None
+        return {"at_end": self._at_end, "before_V": before_V, "from_Ah": self._from_Ah}
 
-    def began(self, voltage_V: float) -> None:
-        """A step begins at this voltage, not yet energised by it."""
-        self._before_V = voltage_V
+    def began(self, voltage_V: float, net_Ah: float) -> None:
+        """A step begins here, not yet energised."""
+        self._before_V, self._from_Ah = voltage_V, net_Ah
 
     def judge(
-        self,
-        setpoint: Setpoint | None,
-        *,
-        by_far_end: bool,
-        pulse_s: float,
-        voltage_V: float,
-        lasted_s: float,
-        moved_Ah: float,
+        self, step: Step, reason: str, *, voltage_V: float, lasted_s: float, net_Ah: float
     ) -> str:
-        """Why a step that has ended is implausible; empty when it is not.
+        """Why the end of a step is implausible; empty when it is not.
 
         Args:
-            setpoint: of the step; None if it did not energise.
-            by_far_end: it ended by a voltage or by a tapered current.
-            pulse_s: the shortest time that its author would have ended it by.
+            step: the one that has ended.
+            reason: as the engine says, which is the text of an end condition.
             voltage_V: at its end.
             lasted_s: without pauses.
-            moved_Ah: net, in its direction.
+            net_Ah: the guard's own integral.
         """
-        if setpoint is None or not isfinite(self.nominal_Ah):
+        if step.setpoint is None:
             return ""
-        way = (setpoint.charge_A > 0.0) - (setpoint.discharge_A > 0.0)
-        little = abs(moved_Ah) < LITTLE * self.nominal_Ah
-        was_there, self._at_end = self._at_end == way != 0, self._next_end(way, little, by_far_end)
-        if not by_far_end or pulse_s <= PULSE_S or was_there:
+        way = (step.setpoint.charge_A > 0.0) - (step.setpoint.discharge_A > 0.0)
+        moved_Ah = abs(net_Ah - self._from_Ah)
+        little = moved_Ah < LITTLE * self.nominal_Ah
+        at_an_end = any(end.text == reason and end.quantity in FAR_ENDS for end in step.until)
+        was_there = way != 0 and self._at_end == way
+        if not little:
+            self._at_end = way if at_an_end else 0
+        if not at_an_end or was_there or _is_pulse(step) or not self._went_far(voltage_V):
             return ""
-        change_V = abs(voltage_V - self._before_V)
-        if not change_V > max(FAR_V, FAR_FRACTION * abs(self._before_V)):
-            return ""
-        if lasted_s >= self.least_s and not (little and self.least_s):
+        if not self.least_s or (lasted_s >= self.least_s and not little):
             return ""
         return (
-            f"S2: from {self._before_V:.4g} V to {voltage_V:.4g} V in {lasted_s:.3g} s "
-            f"with {abs(moved_Ah):.3g} Ah: look at contacts and sense leads, then resume"
+            f"S2: {reason!r} was reached in {lasted_s:.3g} s with {moved_Ah:.3g} Ah, from "
+            f"{self._before_V:.4g} V to {voltage_V:.4g} V"
         )
 
-    def _next_end(self, way: int, little: bool, by_far_end: bool) -> int:
-        if by_far_end and not little:
-            return way
-        return self._at_end if little or way == self._at_end else 0
+    def _went_far(self, voltage_V: float) -> bool:
+        far_V = max(FAR_V, FAR_FRACTION * abs(self._before_V))
+        return abs(voltage_V - self._before_V) > far_V
+
+
+def _is_pulse(step: Step) -> bool:
+    return any(end.quantity is Quantity.TIME and end.value <= PULSE_S for end in step.until)
 
 
 class ProgramTime:
-    """S3: a program must end, whatever the engine thinks: lab time without pauses, and cycles."""
+    """S3: a program must end, whatever the engine thinks: lab time without pauses, and cycles.
 
-    def __init__(self) -> None:
+    Args:
+        slack_s: lab seconds that each step may outlast its time; as for S1.
+    """
+
+    def __init__(self, slack_s: float) -> None:
         self.at_most_s = inf
         self.cycles = inf
         self.ran_s = 0.0
+        self._slack_s = slack_s
         self._last_s: float | None = None
 
-    def begin(self, at_most_s: float, cycles: float, ran_s: float = 0.0) -> None:
+    def begin(self, at_most_s: float, cycles: float, ran_s: float) -> None:
         """A run begins, or goes on after so much time."""
-        self.at_most_s = at_most_s * SLACK_FRACTION + SLACK_S
-        self.cycles, self.ran_s, self._last_s = cycles, ran_s, None
+        self.at_most_s, self.cycles = at_most_s, cycles
+        self.ran_s, self._last_s = ran_s, None
 
-    def judge(self, time_s: float, cycle: int, *, runs: bool) -> str:
-        """Why the run must be stopped; empty when it need not."""
+    def judge(self, time_s: float, cycle: int, steps: int, *, runs: bool) -> str:
+        """Why the run must be stopped; empty when it need not. `steps` have begun so far."""
         if runs and self._last_s is not None:
             self.ran_s += time_s - self._last_s
         self._last_s = time_s if runs else None
-        if self.ran_s > self.at_most_s:
+        if self.ran_s > self.at_most_s + (steps + 1) * self._slack_s:
             return f"S3: the program ran for {self.ran_s:.6g} s, at most {self.at_most_s:.6g} s"
         if cycle > self.cycles:
             return f"S3: cycle {cycle} has begun, at most {self.cycles:g} are allowed"

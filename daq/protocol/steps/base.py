@@ -6,13 +6,14 @@ A new kind is one class in this folder and one line in `daq.protocol.steps`.
 from __future__ import annotations
 
 from abc import abstractmethod
+from math import inf
 from typing import Annotated, Any, ClassVar, cast
 
 from pydantic import Field
 
 from daq import units
 from daq.filemodel import FileModel
-from daq.model import Limits
+from daq.model import NO_CHARGE_BELOW_DEGC, Limits, Setpoint, intersect
 from daq.protocol.build import Builder, Ends, Site
 from daq.protocol.program import RecordRule, Step, StepKind
 from daq.protocol.until import Until
@@ -103,12 +104,13 @@ class StepModel(Instruction):
 
     def step(self, site: Site, at_most_s: float, **more: Any) -> Step:
         """A `Step` with all that the site knows."""
+        setpoint: Setpoint | None = more.get("setpoint")
         return Step(
             number=site.number,
             kind=StepKind(self.kind),
             line=site.line,
             text=describe(site.raw, site.key),
-            limits=site.limits,
+            limits=site.limits if setpoint is None else _directed(site, setpoint),
             record=site.record,
             at_most_s=at_most_s,
             **more,
@@ -122,6 +124,21 @@ class MovingStep(StepModel):
     """What ends it; any one of a list."""
     at_most: Duration = Field(examples=["25 h"])
     """Longest duration; reaching it means that something is wrong, and fails the run."""
+
+
+def _directed(site: Site, setpoint: Setpoint) -> Limits:
+    """The temperatures at which current may flow the way that a setpoint lets it."""
+    limits = site.limits
+    if setpoint.charge_A > 0.0:
+        charging = intersect(limits.charging_degC, (NO_CHARGE_BELOW_DEGC, inf))
+        limits = limits.tighten(Limits(temperature_degC=charging))
+    if setpoint.discharge_A > 0.0:
+        limits = limits.tighten(Limits(temperature_degC=limits.discharging_degC))
+    low, high = limits.temperature_degC
+    if not low < high:
+        message = f"no temperature is left for it: at least {low:g} and at most {high:g} degC"
+        site.refuse(message, (site.key,), "no cell is charged below 0 degC")
+    return limits
 
 
 def describe(raw: dict[str, Any], key: str) -> str:

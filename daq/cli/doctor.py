@@ -74,6 +74,7 @@ def examine(lab: Lab) -> Iterator[Finding]:
         yield from _as_the_daemon_says(lab, online)
     for station in lab.stations.values():
         yield _layers(lab, station)
+        yield _checks(lab, station)
 
 
 def _machine(lab: Lab) -> Iterator[Finding]:
@@ -183,6 +184,21 @@ def _layers(lab: Lab, station: StationConfig) -> Finding:
     return Finding(f"station {station.name}", WARN, f"missing layers: {', '.join(missing)}")
 
 
+def _checks(lab: Lab, station: StationConfig) -> Finding:
+    """Which of the guard's checks this station does without, and why."""
+    off = [f"{name} (switched off)" for name in station.checks.switched_off]
+    cycler = lab.instruments[station.cycler.instrument].driver_class
+    at_cell = station.temperature or getattr(cycler, "measures_temperature", False)
+    if not at_cell or station.temperature == station.chamber or station.chamber is None:
+        off.append("T3, T4, P4 (they need a sensor at the cell, and a chamber)")
+    if station.voltage_check is None:
+        off.append("V3 (it needs a `voltage_check`)")
+    if not station.interlocks:
+        off.append("K1 (there are no `interlocks`)")
+    what = f"checks of {station.name}"
+    return Finding(what, WARN, f"without {'; '.join(off)}") if off else Finding(what, OK, "all")
+
+
 def _fits(what: str, name: str, limit: Span, able: Span, unit: str) -> Finding:
     inside = able[0] <= limit[0] and limit[1] <= able[1]
     text = f"{name} limits {limit[0]:g} to {limit[1]:g} {unit}, cycler {able[0]:g} to {able[1]:g}"
@@ -200,4 +216,6 @@ def _missing_layers(lab: Lab, station: StationConfig) -> Iterator[str]:
     if not at_cell:
         stand_in = "the chamber's stands in" if station.chamber else "nothing measures it"
         yield f"a temperature sensor at the cell ({stand_in})"
+    if station.relay is None:
+        yield "a relay that the daemon opens (`relay`)"
     yield "a hard-wired relay (not known to this file)"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from daq import cli
+from daq.checks import OFF
 from daq.control import guard
 from daq.model import EventKind
 from daq.sentinel import SILENCE_S
@@ -29,10 +30,24 @@ def test_every_kind_of_event_is_described_and_no_other() -> None:
 
 
 def test_every_check_that_can_trip_is_described_and_no_other() -> None:
-    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "daq/control").glob("*.py"))
-    named = re.findall(r'(?:Trip|__init__)\("([A-Z]\d)"(?:, "([A-Z]\d)")?', code)
-    ids = {name for names in named for name in names if name}
-    assert {row[0] for row in rows("safety.md", "checks")} == ids | {"P3"}  # P3 counts to P1
+    code = "".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "daq/control").rglob("*.py")
+    )
+    said = r'(?:Trip|Caution|__init__)\(\s*"([A-Z]\d)"(?:, "([A-Z]\d)")?'
+    ids = {name for names in re.findall(said, code) for name in names if name}
+    ids |= {"P3", "S2", "S3", "C1"}  # what neither trips nor warns: it counts, holds, stops, tries
+    assert {row[0] for row in rows("safety.md", "checks")} == ids
+    assert {row.partition(" ")[0] for row in guard_list()} == ids
+
+
+def guard_list() -> list[str]:
+    """The ids in the table of the guard's own docstring."""
+    cells = re.findall(r"^\| ([A-Z]\d(?:, [A-Z]\d)*) \|", guard.__doc__ or "", re.M)
+    return [name for cell in cells for name in cell.split(", ")]
+
+
+def test_every_threshold_that_a_lab_may_set_is_described_and_no_other() -> None:
+    assert [row[0] for row in rows("safety.md", "thresholds")] == list(OFF)
 
 
 def test_the_numbers_on_the_safety_page_are_those_of_the_guard() -> None:

@@ -201,8 +201,11 @@ def write_note(data: Path, address: Address, kind: str, pid: int | None) -> None
     """Say in `<data>/broker.json` where the broker is, for every tool on this machine."""
     note = data / "broker.json"
     draft = note.with_suffix(".json.new")
-    draft.write_text(json.dumps({"url": address.url, "kind": kind, "pid": pid}) + "\n")
-    draft.replace(note)
+    try:
+        draft.write_text(json.dumps({"url": address.url, "kind": kind, "pid": pid}) + "\n")
+        draft.replace(note)
+    except OSError as error:  # a full disk is no reason to publish nothing
+        log.error("broker_not_noted", path=str(note), error=str(error))
 
 
 def _last_port(data: Path) -> int:

@@ -17,11 +17,26 @@ from amqtt.errors import BrokerError  # pyright: ignore[reportMissingTypeStubs]
 from daq.gateway.lifeline import set_at_end
 
 
+class OneOfEachName(Broker):
+    """Ends the earlier connection of a client id when a new one comes, as MQTT demands.
+
+    amqtt forgets the earlier session and leaves its connection standing (MQTT-3.1.4-2): two
+    clients of one id then live side by side, and neither hears of the other.
+    """
+
+    async def _delete_session(self, client_id: str) -> None:
+        session, handler = self._sessions.get(client_id, (None, None))
+        await super()._delete_session(client_id)
+        if session and handler and session.transitions.is_connected():
+            await handler.handle_connection_closed()  # publishes its will
+            await handler.stop()
+
+
 async def serve(port: int) -> None:
     """Run the broker until standard input ends, then end the process."""
     stop = asyncio.Event()
     set_at_end(stop)
-    broker = Broker(
+    broker = OneOfEachName(
         {
             "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{port}"}},
             "plugins": {

@@ -46,7 +46,7 @@ class Status(Outbound):
     """
 
     online: bool
-    session: int = Field(ge=1, description="counts connections; birth and last will share it")
+    session: int = Field(ge=1, description="grows with each connection; birth and will share it")
     reason: str = Field(default="", description="why it is offline: 'ended' or 'connection lost'")
     version: str = ""
     pid: int | None = None

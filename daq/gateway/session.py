@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import socket
 import ssl
 import time
@@ -23,12 +22,12 @@ from pathlib import Path
 import aiomqtt
 from paho.mqtt.reasoncodes import ReasonCode
 
-from daq.clock import monotonic
 from daq.gateway.batches import Outgoing
 from daq.gateway.broker import Address, Broker
 from daq.gateway.commands import MOST_WAITING, CommandDesk, CommandQueue
 from daq.gateway.cursor import Cursor
 from daq.gateway.messages import Status
+from daq.gateway.outage import Informant, Outage
 from daq.gateway.publish import BackFill, LiveTail, in_thread
 from daq.gateway.topics import Topics
 from daq.gateway.uplink import Uplink
@@ -41,11 +40,6 @@ KEEPALIVE_S = 10
 ANSWER_TIMEOUT_S = 3.0
 PUBLISH_TIMEOUT_S = 10.0
 MOST_IN_FLIGHT = 100
-FIRST_PAUSE_S = 0.25
-LONGEST_PAUSE_S = 4.0
-"""With the time that a connect takes: live again within 10 s of the broker's return."""
-GOOD_AFTER_S = 5.0
-"""A connection that lasted this long was a good one: the next pause is short again."""
 FAREWELL_S = 1.0
 SUBSCRIPTION_REFUSED = 0x80  # MQTT 3.1.1, section 3.9.3
 
@@ -101,20 +95,19 @@ class Gateway:
         self._client: aiomqtt.Client | None = None
         self._session = 0
         self._started_utc_s = time.time()
-        self._desk = CommandDesk(topics, Uplink(journal.parent).ask, self._publish)
-        self._outage = _Outage(login.client_id)
+        uplink = Uplink(journal.parent)
+        self._desk = CommandDesk(topics, uplink.ask, self._publish)
+        self._outage = Outage(login.client_id)
+        self._informant = Informant(self._outage, uplink.ask)
 
     async def run(self) -> None:
         """Connect, and connect again, until cancelled; then take leave of the broker."""
-        pause_s = FIRST_PAUSE_S
         try:
-            while True:
-                began_s = monotonic()
-                await self._connect_once()
-                good = monotonic() - began_s > GOOD_AFTER_S
-                pause_s = FIRST_PAUSE_S if good else min(2 * pause_s, LONGEST_PAUSE_S)
-                # Jitter: the gateways of a lab must not all come back in the same instant.
-                await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._informant.run())
+                while True:
+                    await self._connect_once()
+                    await asyncio.sleep(self._outage.pause_s())
         finally:
             await self._desk.close(FAREWELL_S)
 
@@ -126,7 +119,7 @@ class Gateway:
                 self._client = client
                 await self._work(client, address)
         except* aiomqtt.MqttError as group:
-            self._outage.begins(address, str(first_of(group)))
+            self._outage.failed(address.url, first_of(group))
         finally:
             self._client = None
 
@@ -156,7 +149,7 @@ class Gateway:
         # Commands first: who sees the birth may send one at once.
         granted = await client.subscribe([(self._topics.commands, 1), (self._topics.status, 1)])
         self._honour_stop()
-        self._outage.ends(address)
+        self._outage.connected(address.url)
         if any(map(_is_refusal, granted)):
             log.error("broker_refuses_commands", topic=self._topics.commands)
         try:
@@ -241,32 +234,6 @@ class Gateway:
         leave = Outgoing(self._topics.status, self._offline("ended").payload(), retain=True)
         with suppress(aiomqtt.MqttError, TimeoutError):
             await asyncio.wait_for(self._publish(leave), FAREWELL_S)
-
-
-class _Outage:
-    """Logs the loss of the broker once when it begins and once when it ends."""
-
-    def __init__(self, client_id: str) -> None:
-        self._client_id = client_id
-        self._began_s: float | None = None
-        self._connected_s = 0.0
-        self._short_ones = 0
-
-    def begins(self, address: Address, reason: str) -> None:
-        if self._began_s is not None:
-            return
-        self._began_s = monotonic()
-        log.warning("broker_gone", url=address.url, reason=reason)
-        short = self._connected_s and self._began_s - self._connected_s < GOOD_AFTER_S
-        self._short_ones = self._short_ones + 1 if short else 0
-        if self._short_ones == 3:
-            log.error("broker_flaps", hint=f"does another client use the id {self._client_id}?")
-
-    def ends(self, address: Address) -> None:
-        self._connected_s = monotonic()
-        away_s = round(self._connected_s - self._began_s, 1) if self._began_s is not None else 0.0
-        self._began_s = None
-        log.info("broker_connected", url=address.url, away_s=away_s)
 
 
 def _is_refusal(code: int | ReasonCode) -> bool:

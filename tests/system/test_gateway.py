@@ -221,8 +221,8 @@ def test_a_gateway_killed_in_the_middle_of_a_back_fill_goes_on_and_loses_nothing
         assert seen.setdefault(row["seq"], row) == row  # twice is allowed, changed is not
 
 
-# The embedded broker lets two clients of one id live side by side, against the standard.
-@pytest.mark.parametrize("kind", ["mosquitto"])
+@both_brokers
+@pytest.mark.fault("F66")
 def test_a_stranger_with_our_client_id_does_not_keep_us_out(bench):
     first = bench.online()
     stranger = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=f"daq-{LAB}")

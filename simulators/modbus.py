@@ -11,10 +11,10 @@ import struct
 from collections.abc import Callable, Iterable
 
 from simulators.clock import Clock
-from simulators.wire import Out, RegisterError, RegisterInstrument, RegisterSilence
+from simulators.wire import BitInstrument, Out, RegisterError, RegisterInstrument, RegisterSilence
 
 _ILLEGAL_FUNCTION, _ILLEGAL_VALUE = 1, 3
-_MOST_READ, _MOST_WRITTEN = 125, 123
+_MOST_READ, _MOST_WRITTEN, _MOST_BITS = 125, 123, 2000
 _LONGEST_MBAP = 254
 _FRAME_GAP_S = 0.05  # a frame that has not grown for so long is abandoned
 
@@ -81,6 +81,33 @@ def _write_many(instrument: RegisterInstrument, unit: int, request: bytes) -> by
     return request[:5]
 
 
+def _read_bits(instrument: RegisterInstrument, unit: int, request: bytes) -> bytes:
+    box = _with_bits(instrument)
+    address, count = _fields(request, 5)
+    if not 1 <= count <= _MOST_BITS:
+        raise RegisterError(_ILLEGAL_VALUE)
+    bits = box.read_bits(unit, address, count, coils=request[0] == 1)
+    packed = sum(bit << place for place, bit in enumerate(bits)).to_bytes(
+        (count + 7) // 8, "little"
+    )
+    return bytes((request[0], len(packed))) + packed
+
+
+def _write_bit(instrument: RegisterInstrument, unit: int, request: bytes) -> bytes:
+    box = _with_bits(instrument)
+    address, value = _fields(request, 5)
+    if value not in (0, 0xFF00):
+        raise RegisterError(_ILLEGAL_VALUE)
+    box.write_bit(unit, address, bool(value))
+    return request
+
+
+def _with_bits(instrument: RegisterInstrument) -> BitInstrument:
+    if not isinstance(instrument, BitInstrument):
+        raise RegisterError(_ILLEGAL_FUNCTION)
+    return instrument
+
+
 def _fields(request: bytes, length: int) -> tuple[int, int]:
     if len(request) != length:
         raise RegisterError(_ILLEGAL_VALUE)
@@ -88,8 +115,11 @@ def _fields(request: bytes, length: int) -> tuple[int, int]:
 
 
 _FUNCTIONS: dict[int, Callable[[RegisterInstrument, int, bytes], bytes]] = {
+    1: _read_bits,
+    2: _read_bits,
     3: _read,
     4: _read,
+    5: _write_bit,
     6: _write_one,
     16: _write_many,
 }
@@ -132,7 +162,7 @@ class RtuSession:
         buffer = self._buffer
         if len(buffer) < 4:
             return None
-        if buffer[1] in (3, 4, 6):
+        if buffer[1] in (1, 2, 3, 4, 5, 6):
             return 8
         if buffer[1] == 16:
             return 9 + buffer[6] if len(buffer) > 6 else None

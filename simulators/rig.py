@@ -53,6 +53,7 @@ class Circuit:
         self.current_A = 0.0
         self.mode: Regulation = "off"
         self._demand: _Demand | None = None
+        self._broken: set[str] = set()
         self._at = clock.now()
         self._next_step_s = _FIRST_STEP_S
 
@@ -69,8 +70,8 @@ class Circuit:
     def _step(self, now: float) -> None:
         """Let the longest stretch pass over which one constant current is a good answer."""
         left = now - self._at
-        if self._demand is None:
-            seconds, current_A, mode = min(left, self.cell.longest_rest_s), 0.0, "off"
+        if self._demand is None or self._broken:
+            seconds, current_A, mode = min(left, self.cell.longest_rest_s), 0.0, self._idle
         else:
             seconds, current_A, mode = self._regulate(self._demand, left)
         piece = self.cell.step(seconds, current_A)
@@ -96,19 +97,50 @@ class Circuit:
     def drive(self, by: Position, demand: _Demand) -> None:
         self.advance()
         if self.driver is not by:
-            self._edge(on=True, by=by.owner)
+            if not self._broken:
+                self._edge(on=True, by=by.owner)
         elif demand == self._demand:
             return
         self.driver, self._demand = by, demand
+        self._start(demand)
+
+    def _start(self, demand: _Demand) -> None:
         self._next_step_s = _FIRST_STEP_S
+        if self._broken:
+            self.current_A, self.mode = 0.0, self._idle
+            return
         self.current_A = demand.current_A(self.cell, 0.0, self.current_A)
         self.mode = demand.mode(self.current_A)
+
+    @property
+    def _idle(self) -> Regulation:
+        """Without current, a source that is on still regulates the voltage at its own terminals."""
+        return "off" if self._demand is None else "cv"
+
+    def interrupt(self, by: str) -> None:
+        """Break the lead that carries the current (a relay, a lost contact); senses stay on."""
+        self.advance()
+        if not self._broken and self.driver is not None:
+            self._edge(on=False, by=by)
+        self._broken.add(by)
+        self.current_A, self.mode = 0.0, self._idle
+
+    def mend(self, by: str) -> None:
+        """Undo `interrupt`; what is driven flows again once nobody else interrupts it."""
+        self.advance()
+        if by not in self._broken:
+            return
+        self._broken.remove(by)
+        if self._demand is not None and not self._broken:
+            self._edge(on=True, by=by)
+            self._start(self._demand)
 
     def open(self, by: Position) -> None:
         self.advance()
         if self.driver is not by:
             return
-        self._edge(on=False, by=by.owner)
+        if not self._broken:
+            self._edge(on=False, by=by.owner)
         self.driver = self._demand = None
         self.current_A, self.mode = 0.0, "off"
 
@@ -205,6 +237,14 @@ class Position:
     def open(self) -> None:
         """Open the relay of these leads."""
         self.circuit.open(self)
+
+    def interrupt(self) -> None:
+        """Break the lead that carries the cell's current, whoever drives it."""
+        self.circuit.interrupt(self.owner)
+
+    def mend(self) -> None:
+        """Let current flow again."""
+        self.circuit.mend(self.owner)
 
     def impedance(self, frequency_Hz: float) -> complex:
         """Small-signal impedance in ohm, from the parameters of the time-domain model."""

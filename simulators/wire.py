@@ -35,7 +35,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,19 @@ class RegisterInstrument(Protocol):
 
     def advance(self) -> None:
         """Bring the box up to now, as `Instrument.advance`."""
+        ...
+
+
+@runtime_checkable
+class BitInstrument(Protocol):
+    """What a box on Modbus has besides, if it has single bits; all others refuse them."""
+
+    def read_bits(self, unit: int, address: int, count: int, *, coils: bool) -> list[bool]:
+        """Return `count` coils (function 1) or discrete inputs (function 2)."""
+        ...
+
+    def write_bit(self, unit: int, address: int, value: bool) -> None:
+        """Set one coil (function 5)."""
         ...
 
 

@@ -130,7 +130,7 @@ class TextLine(Line, Protocol):
 
 
 class RegisterLine(Line, Protocol):
-    """Modbus: 16-bit registers of one unit. Addresses are as in the frame (from 0)."""
+    """Modbus: registers and single bits of one unit. Addresses are as in the frame (from 0)."""
 
     def read(self, address: int, count: int = 1) -> list[int]:
         """Function 3, holding registers.
@@ -151,4 +151,20 @@ class RegisterLine(Line, Protocol):
 
     def write_exchange(self, address: int, values: Sequence[int]) -> Exchange:
         """The raw frames of `write` (or `write_one` for one value), for the sentinel."""
+        ...
+
+    def read_inputs(self, address: int, count: int) -> list[bool]:
+        """Function 2, discrete inputs; raises as `read` does."""
+        ...
+
+    def read_coils(self, address: int, count: int) -> list[bool]:
+        """Function 1, coils."""
+        ...
+
+    def write_coil(self, address: int, value: bool) -> None:
+        """Function 5, one coil."""
+        ...
+
+    def write_coil_exchange(self, address: int, value: bool) -> Exchange:
+        """The raw frames of `write_coil`, for the sentinel."""
         ...

@@ -13,6 +13,14 @@ from typing import Literal
 from pymodbus.exceptions import ModbusException
 from pymodbus.framer import FramerBase, FramerRTU, FramerSocket
 from pymodbus.pdu import DecodePDU, ExceptionResponse, ModbusPDU
+from pymodbus.pdu.bit_message import (
+    ReadCoilsRequest,
+    ReadCoilsResponse,
+    ReadDiscreteInputsRequest,
+    ReadDiscreteInputsResponse,
+    WriteSingleCoilRequest,
+    WriteSingleCoilResponse,
+)
 from pymodbus.pdu.register_message import (
     ReadHoldingRegistersRequest,
     ReadHoldingRegistersResponse,
@@ -84,10 +92,41 @@ class ModbusLine(SessionLine):
         else:
             request = WriteMultipleRegistersRequest(address=address, registers=list(values))
             reply = WriteMultipleRegistersResponse(address=address, count=len(values))
+        return self._raw(request, reply)
+
+    def read_inputs(self, address: int, count: int) -> list[bool]:
+        """See `daq.bus.line.RegisterLine`."""
+        request = ReadDiscreteInputsRequest(address=address, count=count)
+        return self._bits(self._exchange(request, ReadDiscreteInputsResponse), count)
+
+    def read_coils(self, address: int, count: int) -> list[bool]:
+        """See `daq.bus.line.RegisterLine`."""
+        request = ReadCoilsRequest(address=address, count=count)
+        return self._bits(self._exchange(request, ReadCoilsResponse), count)
+
+    def write_coil(self, address: int, value: bool) -> None:
+        """See `daq.bus.line.RegisterLine`."""
+        request = WriteSingleCoilRequest(address=address, bits=[value])
+        reply = self._exchange(request, WriteSingleCoilResponse)
+        if (reply.address, list(reply.bits)) != (address, [value]):
+            raise self._wrong(f"the echo of {list(reply.bits)} at {reply.address:#06x}")
+
+    def write_coil_exchange(self, address: int, value: bool) -> Exchange:
+        """See `daq.bus.line.RegisterLine`."""
+        request = WriteSingleCoilRequest(address=address, bits=[value])
+        return self._raw(request, WriteSingleCoilResponse(address=address, bits=[value]))
+
+    def _raw(self, request: ModbusPDU, reply: ModbusPDU) -> Exchange:
         self._address(request)
         self._address(reply)
         expect = re.escape(self._framer.buildFrame(reply))
         return Exchange(self._framer.buildFrame(request), expect)
+
+    def _bits(self, reply: ModbusPDU, count: int) -> list[bool]:
+        """Eight to a byte; the last byte is filled up with nothing that was asked for."""
+        if len(reply.bits) != (count + 7) // 8 * 8:
+            raise self._wrong(f"{len(reply.bits)} bits instead of {count}")
+        return list(reply.bits[:count])
 
     def _exchange(self, request: ModbusPDU, kind: type[ModbusPDU]) -> ModbusPDU:
         """One request, one reply of that kind."""

@@ -15,7 +15,8 @@ A test writes down what the manual says goes over the wire, and the driver must 
         driver.identify()
 
 Any deviation raises `AssertionError` at the place where it happens. `ScriptedRegisters` is the
-same for Modbus, with steps made by `reads`, `writes` and `writes_one`.
+same for Modbus, with steps made by `reads`, `writes`, `writes_one`, `reads_inputs`, `reads_coils`
+and `writes_coil`.
 """
 
 from __future__ import annotations
@@ -150,13 +151,45 @@ def writes_one(address: int, value: int, error: InstrumentError | None = None) -
     return Call("write_one", address, (value,), error)
 
 
+def reads_inputs(address: int, *bits: bool, error: InstrumentError | None = None) -> Call:
+    """Function 2."""
+    return Call("read_inputs", address, bits, error)
+
+
+def reads_coils(address: int, *bits: bool, error: InstrumentError | None = None) -> Call:
+    """Function 1."""
+    return Call("read_coils", address, bits, error)
+
+
+def writes_coil(address: int, value: bool, error: InstrumentError | None = None) -> Call:
+    """Function 5."""
+    return Call("write_coil", address, (value,), error)
+
+
 class ScriptedRegisters(_Scripted[Call]):
     """A RegisterLine that answers from a script; `write_exchange` frames are Modbus RTU."""
 
     def read(self, address: int, count: int = 1) -> list[int]:
-        step = self._next(("read", hex(address), count))
+        return self._read("read", address, count)
+
+    def read_inputs(self, address: int, count: int) -> list[bool]:
+        return [bool(bit) for bit in self._read("read_inputs", address, count)]
+
+    def read_coils(self, address: int, count: int) -> list[bool]:
+        return [bool(bit) for bit in self._read("read_coils", address, count)]
+
+    def write_coil(self, address: int, value: bool) -> None:
+        self._written(Call("write_coil", address, (value,)))
+
+    def write_coil_exchange(self, address: int, value: bool) -> Exchange:
+        frame = with_crc(struct.pack(">BBHH", self.settings.unit, 5, address, 0xFF00 * value))
+        return Exchange(frame, _literal(frame))
+
+    def _read(self, function: str, address: int, count: int) -> list[int]:
+        asked = (function, hex(address), count)
+        step = self._next(asked)
         expected = (step.function, hex(step.address), len(step.values) if not step.error else count)
-        assert expected == ("read", hex(address), count), f"expected {expected}, not a read of it"
+        assert expected == asked, f"expected {expected}, not {asked}"
         self._raise(step)
         return list(step.values)
 

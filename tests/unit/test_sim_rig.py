@@ -194,3 +194,35 @@ def test_the_bench_clock_runs_as_many_times_faster_as_it_is_told():
     while clock.real() - real < 0.02:
         pass
     assert (clock.now() - bench) / (clock.real() - real) == pytest.approx(1000.0, rel=0.2)
+
+
+def test_an_interrupted_lead_carries_nothing_whoever_drives_it_and_mends():
+    clock = ManualClock()
+    leads = Position(Cell("nmc", 2.5, 0.5), clock, owner="aps1/1")
+    relay = leads.lead("io/1")
+    leads.drive(4.2, 1.0, 0.0)
+    clock.advance(1.0)
+    relay.interrupt()
+    before = leads.ledger.charged_Ah
+    clock.advance(60.0)
+    leads.advance()
+    assert (leads.current_A, leads.regulation) == (0.0, "cv")
+    assert leads.ledger.charged_Ah == before
+    leads.open()
+    leads.drive(4.2, 1.0, 0.0)
+    assert leads.current_A == 0.0
+    relay.mend()
+    assert leads.current_A == 1.0
+    assert [(edge.on, edge.by) for edge in leads.ledger.edges] == [
+        (True, "aps1/1"),
+        (False, "io/1"),
+        (True, "io/1"),
+    ]
+
+
+def test_an_open_lead_without_a_source_makes_no_edges():
+    relay = Position(Cell("nmc", 2.5, 0.5), ManualClock(), owner="io/1")
+    relay.interrupt()
+    relay.mend()
+    assert relay.ledger.edges == []
+    assert relay.regulation == "off"

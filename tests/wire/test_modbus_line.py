@@ -105,6 +105,49 @@ def test_tcp_frames_are_numbered_and_carry_the_unit(lines: Lines) -> None:
 
 
 @RTU
+def test_bits_are_read_and_written_as_the_specification_shows(lines: Lines, form: str) -> None:
+    """The examples of "MODBUS Application Protocol" V1.1b3, 6.1, 6.2 and 6.5."""
+    coils, inputs = rtu(1, "01 03 cd6b05"), rtu(1, "02 03 acdb35")
+    written = rtu(1, "05 00ac ff00")
+    peer, line = lines(form, coils, inputs, written)
+    assert line.read_coils(0x13, 19) == [bit == "1" for bit in "1011001111010110101"]
+    assert line.read_inputs(0xC4, 22) == [bit == "1" for bit in "0011010111011011101011"]
+    line.write_coil(0xAC, True)
+    assert peer.heard == [rtu(1, "01 0013 0013"), rtu(1, "02 00c4 0016"), written]
+
+
+@pytest.mark.parametrize("reply", ["02 01 ff", "02 03 ffffff", "02 00"])
+def test_more_or_fewer_bits_than_were_asked_for_are_no_bits(lines: Lines, reply: str) -> None:
+    _, line = lines("modbus+tcp", mbap(1, 1, reply))
+    with pytest.raises(BadReply):
+        line.read_inputs(0, 12)
+
+
+@pytest.mark.parametrize("echo", ["05 0000 ff00", "05 0001 0000"])
+def test_a_coil_whose_echo_is_of_another_or_the_other_way_is_not_written(
+    lines: Lines, echo: str
+) -> None:
+    _, line = lines("modbus+tcp", mbap(1, 1, echo))
+    with pytest.raises(BadReply):
+        line.write_coil(0, False)
+
+
+def test_coils_are_no_inputs(lines: Lines) -> None:
+    _, line = lines("modbus+tcp", mbap(1, 1, "01 01 ff"))
+    with pytest.raises(BadReply, match="function 1"):
+        line.read_inputs(0, 8)
+
+
+@pytest.mark.parametrize("form", ["modbus+rtu+tcp", "modbus+tcp"])
+def test_the_raw_frames_of_a_coil_are_those_of_the_write(lines: Lines, form: str) -> None:
+    _, line = lines(form)
+    exchange = line.write_coil_exchange(0xAC, False)
+    pdu = "05 00ac 0000"
+    assert exchange.send == (rtu(1, pdu) if form == "modbus+rtu+tcp" else mbap(1, 1, pdu))
+    assert re.fullmatch(exchange.expect, exchange.send, re.DOTALL)
+
+
+@RTU
 def test_a_refusal_names_the_code_and_leaves_the_line_open(lines: Lines, form: str) -> None:
     _, line = lines(form, EXCEPTION_2, PV_23_5)
     with pytest.raises(InstrumentRefused, match="exception 2: it has no such address"):

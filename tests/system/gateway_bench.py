@@ -145,6 +145,7 @@ class FakeControl:
 
     def __init__(self, data):
         self.requests = []
+        self.reports = []  # what the gateway itself had to say
         self.held = set()
         self.data = {"start": {"run": "run-9"}, "stop": {"stopped": ["A1"]}}
         self._answers = {}
@@ -169,6 +170,10 @@ class FakeControl:
     async def _answer(self, reader, writer):
         while line := await reader.readline():
             request = json.loads(line)
+            if request.get("verb") == "report":
+                self.reports.append(request["arguments"])
+                self._write(writer, request)
+                continue
             self.requests.append(request)
             if request["verb"] in self.held:
                 self._waiting.append((writer, request))

@@ -188,13 +188,16 @@ def spectrum_script(
     )
 
 
-def voltage_script(selections: Sequence[Sequence[str]]) -> str:
-    """One open-circuit voltage per selection, each in a package of its own."""
+def voltage_script(selections: Sequence[Sequence[str]], mark: str) -> str:
+    """One open-circuit voltage per selection, each in a package of its own; then the mark.
+
+    The mark tells this script's output from that of an earlier one that arrives late or twice.
+    """
     lines = ["var p", "cell_off"]
     for select in selections:
         lines += [*select, "set_pgstat_mode 3", "meas_loop_ocp p 50m 50m"]
         lines += ["pck_start", "pck_add p", "pck_end", "endloop"]
-    return _script(*lines)
+    return _script(*lines, f'send_string "{mark}"')
 
 
 def off_script(select: Sequence[str]) -> str:

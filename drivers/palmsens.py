@@ -29,6 +29,7 @@ from drivers import methodscript
 from drivers.methodscript import Refused, Sweep, is_script_output, parse_package, refusal
 
 _DEAF_S = 0.11  # input is ignored for 50 to 100 ms after an error reply
+_LAST_MARK = 9999  # then from 1 again
 _MOST_LINES = 1000  # of output that may come before the answer to a command
 
 
@@ -84,6 +85,7 @@ class PalmSens(Potentiostat[TextLine]):
         self.channels = range(1, wired.channels + 1)
         self._family = FAMILIES["espico"]
         self._serial = ""
+        self._mark = 0
         self._sweep: Sweep | None = None
 
     def identify(self) -> Identity:
@@ -139,8 +141,13 @@ class PalmSens(Potentiostat[TextLine]):
         if not self._read_voltage:
             self._alive()
             return {}
-        script = methodscript.voltage_script([self._select(n) for n in self.channels])
-        packages = [parse_package(line) for line in self._run(script) if line.startswith("P")]
+        self._mark = self._mark % _LAST_MARK + 1
+        mark = str(self._mark)
+        selections = [self._select(number) for number in self.channels]
+        output = self._run(methodscript.voltage_script(selections, mark))
+        if output[-1:] != [f"T{mark}"]:
+            raise BadReply(f"the output of another script: {output!r}, without {mark!r} at its end")
+        packages = [parse_package(line) for line in output if line.startswith("P")]
         if len(packages) != len(self.channels):
             raise BadReply(f"{len(packages)} voltages for {len(self.channels)} channels")
         voltages = (package[0].value for package in packages)

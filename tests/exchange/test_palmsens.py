@@ -298,13 +298,14 @@ pck_start
 pck_add p
 pck_end
 endloop
+send_string "1"
 on_finished:
 cell_off
 """
 
 
 def test_open_circuit_voltages_are_read_where_the_options_ask_for_them() -> None:
-    output = ["e", "M000B", "Pab8030D40u", "*", "M000B", "Pab8061A80u", "*", ""]
+    output = ["e", "M000B", "Pab8030D40u", "*", "M000B", "Pab8061A80u", "*", "T1", ""]
     with ScriptedText(*IDENTIFY, (VOLTAGES, output)) as line:
         readings = identified(line, Options(channels=2, read_voltage=True)).read()
     assert {n: r.voltage_V for n, r in readings.items()} == {1: 0.2, 2: 0.4}
@@ -312,10 +313,20 @@ def test_open_circuit_voltages_are_read_where_the_options_ask_for_them() -> None
 
 
 def test_a_missing_voltage_is_not_taken_for_another_channels() -> None:
-    output = ["e", "M000B", "Pab8030D40u", "*", ""]
+    output = ["e", "M000B", "Pab8030D40u", "*", "T1", ""]
     with ScriptedText(*IDENTIFY, (VOLTAGES, output)) as line:
         driver = identified(line, Options(channels=2, read_voltage=True))
         with pytest.raises(BadReply, match="1 voltages for 2"):
+            driver.read()
+
+
+@pytest.mark.fault("F09", family="palmsens")
+@pytest.mark.parametrize("end", [["T2"], ["T1", "M000B"], []])
+def test_voltages_of_another_script_are_not_taken_for_those_of_this_one(end: list[str]) -> None:
+    output = ["e", "Pab8030D40u", "Pab8061A80u", *end, ""]
+    with ScriptedText(*IDENTIFY, (VOLTAGES, output)) as line:
+        driver = identified(line, Options(channels=2, read_voltage=True))
+        with pytest.raises(BadReply, match="another script"):
             driver.read()
 
 

@@ -177,7 +177,7 @@ def test_a_sweep_without_bias_leaves_the_open_circuit_voltage_alone() -> None:
 
 def test_whatever_ends_a_script_the_cell_ends_off() -> None:
     assert sweep_lines()[-2:] == ["on_finished:", "cell_off"]
-    assert voltage_script([["set_pgstat_chan 0"]]).endswith("on_finished:\ncell_off\n")
+    assert voltage_script([["set_pgstat_chan 0"]], "7").endswith("on_finished:\ncell_off\n")
     assert off_script(["set_pgstat_chan 1"]) == "e\nset_pgstat_chan 1\ncell_off\n"
 
 
@@ -190,7 +190,10 @@ def test_a_sweep_is_bounded_in_time_by_the_instrument_itself() -> None:
 
 
 def test_a_simulated_instrument_of_old_firmware_could_read_every_script() -> None:
-    for lines in (sweep_lines(), voltage_script([["set_pgstat_chan 0"]] * 2).split("\n")[1:-1]):
+    for lines in (
+        sweep_lines(),
+        voltage_script([["set_pgstat_chan 0"]] * 2, "7").split("\n")[1:-1],
+    ):
         parse(lines)
         names = [line.split()[1] for line in lines if line.startswith("var ")]
         assert all(len(name) == 1 for name in names)

@@ -12,13 +12,14 @@ from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 from daq.bus.line import LineSettings
-from daq.bus.resource import Resource, parse_resource
+from daq.bus.resource import Resource, is_loopback, parse_resource
 from daq.checks import Checks
 from daq.driver import AnyDriver, DriverOptions, find_driver
 from daq.errors import InputError
 from daq.filemodel import nearest, validate, validate_part
 from daq.labchecks import check
 from daq.labfile import (
+    AccessModel,
     CellModel,
     CellsFileModel,
     InstrumentModel,
@@ -29,7 +30,7 @@ from daq.labfile import (
     StationModel,
     UpsModel,
 )
-from daq.model import EVERYWHERE, Cell, ChannelRef, Limits
+from daq.model import EVERYWHERE, Cell, ChannelRef, Limits, Role
 from daq.yamlfile import Document, Where, read
 
 ValueT = TypeVar("ValueT")
@@ -113,6 +114,25 @@ class MqttConfig:
     cert_file: Path | None
     key_file: Path | None
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the broker is on this machine: our own, or at a loopback address."""
+        return self.broker != "url" or is_loopback(self.host)
+
+    @property
+    def has_login(self) -> bool:
+        """Whether the broker will know who we are."""
+        certificate = self.cert_file and self.key_file
+        return bool(certificate or (self.username and self.password_file))
+
+
+@dataclass(frozen=True, slots=True)
+class AccessConfig:
+    """Who may give commands over MQTT; `keys` is an absolute path, None: there are no keys."""
+
+    keys: Path | None
+    anonymous: Role
+
 
 @dataclass(frozen=True, slots=True)
 class UpsConfig:
@@ -141,6 +161,7 @@ class Lab:
     protocols: Path
     clock_factor: float
     mqtt: MqttConfig
+    access: AccessConfig
     visa_backend: str
     restarts_crashes: int
     restarts_within_s: float
@@ -188,6 +209,7 @@ def load_lab(path: Path | str) -> Lab:
         protocols=(folder / file.protocols).resolve(),
         clock_factor=file.clock.factor,
         mqtt=_mqtt(file.mqtt, file.lab, folder),
+        access=_access(file.access, folder),
         visa_backend=file.visa.backend,
         restarts_crashes=file.restarts.crashes,
         restarts_within_s=file.restarts.within,
@@ -230,6 +252,13 @@ def _mqtt(model: MqttModel, lab: str, folder: Path) -> MqttConfig:
 
 def _ups(model: UpsModel, folder: Path) -> UpsConfig:
     return UpsConfig((folder / model.on_battery).resolve(), model.at_most)
+
+
+def _access(model: AccessModel, folder: Path) -> AccessConfig:
+    anonymous = Role.NOBODY if model.anonymous == "nobody" else Role(model.anonymous)
+    # not resolved: a link would be followed, and a secret must not be one
+    keys = Path(normpath(folder / model.keys_file)) if model.keys_file else None
+    return AccessConfig(keys, anonymous)
 
 
 def _instrument(

@@ -13,7 +13,7 @@ from daq.bus.resource import Resource, is_local
 from daq.driver import Chamber, Cycler, Driver, Potentiostat
 from daq.errors import InputError
 from daq.filemodel import nearest
-from daq.model import ChannelRef
+from daq.model import ChannelRef, Role
 from daq.yamlfile import Document, Where
 
 if TYPE_CHECKING:
@@ -285,6 +285,44 @@ def watchdog_outlasts_the_period(lab: Lab, document: Document) -> Iterator[Input
             )
 
 
+def a_broker_elsewhere_is_locked(lab: Lab, document: Document) -> Iterator[InputError]:
+    """Whoever reaches an open broker on the network could give commands and see all results."""
+    mqtt = lab.mqtt
+    if mqtt.is_loopback:
+        return
+    where = ("mqtt", "broker")
+    if not mqtt.tls:
+        message = f"the broker at {mqtt.host} is on the network and would be spoken to in the clear"
+        yield _wrong(document, where, message, f"write mqtts://{mqtt.host}:8883")
+    elif not mqtt.has_login:
+        yield _wrong(
+            document,
+            where,
+            f"the broker at {mqtt.host} is on the network and would not know who we are",
+            "give it cert_file and key_file, or username and password_file",
+        )
+    if lab.access.anonymous == Role.OPERATOR:
+        yield _wrong(
+            document,
+            ("access", "anonymous"),
+            f"nobody unknown may operate over the network: the broker is at {mqtt.host}",
+            "delete the line, and give each client a key: daq key add NAME --role operator",
+        )
+
+
+def logins_are_whole(lab: Lab, document: Document) -> Iterator[InputError]:
+    """Half a login would be found out only when the broker refuses it."""
+    mqtt = lab.mqtt
+    pairs = (
+        ("username", mqtt.username, "password_file", mqtt.password_file),
+        ("cert_file", mqtt.cert_file, "key_file", mqtt.key_file),
+    )
+    for one, given, other, its in pairs:
+        if bool(given) != bool(its):
+            there, missing = (one, other) if given else (other, one)
+            yield _wrong(document, ("mqtt", there), f"{there} without {missing}", f"add {missing}")
+
+
 RULES: tuple[Rule, ...] = (
     fast_clock_needs_local_instruments,
     stations_have_topics_of_their_own,
@@ -299,4 +337,6 @@ RULES: tuple[Rule, ...] = (
     reaction_is_possible,
     period_leaves_time_to_read,
     watchdog_outlasts_the_period,
+    a_broker_elsewhere_is_locked,
+    logins_are_whole,
 )

@@ -95,6 +95,16 @@ class MqttModel(FileModel):
     """Key of the client certificate."""
 
 
+class AccessModel(FileModel):
+    """Who may give commands over MQTT. On the daemon's own machine its owner may do everything."""
+
+    keys_file: str | None = Field(default=None, examples=["keys.yaml"])
+    """File of the clients' keys, beside this one, made by `daq key add`."""
+    anonymous: Literal["viewer", "operator", "nobody"] = "viewer"
+    """What a command without a signature may do on a loopback broker (`viewer`: look, and switch
+    OFF); on any other broker every command must be signed."""
+
+
 class VisaModel(FileModel):
     """Which VISA library opens VISA resources."""
 
@@ -305,6 +315,8 @@ class LabFileModel(FileModel):
     """Lab time."""
     mqtt: MqttModel = MqttModel()
     """Broker."""
+    access: AccessModel = AccessModel()
+    """Keys and roles."""
     visa: VisaModel = VisaModel()
     """VISA library."""
     restarts: RestartsModel = RestartsModel()

@@ -257,6 +257,8 @@ class EventKind(StrEnum):
     FAULT_BEGAN = "fault_began"
     FAULT_ENDED = "fault_ended"
     COMMAND = "command"
+    REFUSED = "refused"
+    CHANGED = "changed"
     SPECTRUM_POINT = "spectrum_point"
     NOTE = "note"
 

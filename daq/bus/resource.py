@@ -98,7 +98,7 @@ def is_local(resource: Resource) -> bool:
     """Whether it leads nowhere beyond this machine: a loopback address or a pseudo-terminal."""
     if resource.device:
         return os.path.realpath(resource.device).startswith("/dev/pts/")
-    return _is_loopback(resource.host)
+    return is_loopback(resource.host)
 
 
 def make_line(resource: Resource, settings: LineSettings, visa_backend: str = "@py") -> Line:
@@ -196,7 +196,8 @@ def _serial_key(device: str) -> str:
     return f"serial:{os.path.realpath(device)}"
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, by what is written: a name is not looked up."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

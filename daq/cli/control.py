@@ -25,7 +25,12 @@ from daq.errors import DaqError, InputError
 from daq.model import Reply
 
 Broker = Annotated[
-    str, typer.Option("--broker", help="Go over MQTT, e.g. mqtt://host:1883, not the local socket.")
+    str,
+    typer.Option(
+        "--broker",
+        help="Go over MQTT, e.g. mqtts://host:8883, not the local socket; signed with the key in "
+        "the file that $DAQ_KEY_FILE names.",
+    ),
 ]
 StationName = Annotated[str, typer.Argument(help="The station, as in the lab file.")]
 

@@ -1,16 +1,28 @@
-"""Commands over MQTT, for `--broker URL`: the same verbs, from another machine."""
+"""Commands over MQTT, for `--broker URL`: the same verbs, from another machine.
+
+| variable | what |
+|---|---|
+| `DAQ_KEY_FILE` | the client's key, as `daq key add` wrote it; without it commands are not signed |
+| `DAQ_CA_FILE` | who signed the broker's certificate, if the system does not know |
+| `DAQ_CERT_FILE`, `DAQ_CERT_KEY_FILE` | client certificate, where the broker asks for one |
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import ssl
 import threading
 import time
+from dataclasses import replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from daq.access.keys import Key, load_client_key
+from daq.access.seal import seal
 from daq.cli.output import Silent
 from daq.errors import InputError
 from daq.model import Command, Reply
@@ -35,12 +47,17 @@ def send(url: str, lab: str, command: Command, timeout_s: float = 15.0) -> Reply
     parts = urlsplit(url)
     if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
         raise InputError(f"{url!r} is not a broker", remedy="write mqtt://host:1883")
+    key = (
+        load_client_key(Path(os.environ["DAQ_KEY_FILE"])) if "DAQ_KEY_FILE" in os.environ else None
+    )
+    if key:
+        command = replace(command, client=key.client)
     client = paho.Client(CallbackAPIVersion.VERSION2)
     if parts.username:
         client.username_pw_set(parts.username, parts.password)
     if parts.scheme == "mqtts":
-        client.tls_set_context(ssl.create_default_context())  # pyright: ignore[reportUnknownMemberType]
-    exchange = _Exchange(client, lab, command)
+        client.tls_set_context(_tls())  # pyright: ignore[reportUnknownMemberType]
+    exchange = _Exchange(client, lab, command, key)
     port = parts.port or (8883 if parts.scheme == "mqtts" else 1883)
     try:
         client.connect(parts.hostname, port)
@@ -54,10 +71,19 @@ def send(url: str, lab: str, command: Command, timeout_s: float = 15.0) -> Reply
         client.loop_stop()
 
 
+def _tls() -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=os.environ.get("DAQ_CA_FILE"))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if certificate := os.environ.get("DAQ_CERT_FILE"):
+        context.load_cert_chain(certificate, os.environ.get("DAQ_CERT_KEY_FILE"))
+    return context
+
+
 class _Exchange:
-    def __init__(self, client: paho.Client, lab: str, command: Command) -> None:
+    def __init__(self, client: paho.Client, lab: str, command: Command, key: Key | None) -> None:
         self._lab = lab
         self._command = command
+        self._key = key
         self._reply: Reply | None = None
         self._arrived = threading.Event()
         client.on_connect = self._connected
@@ -86,7 +112,12 @@ class _Exchange:
             "expires": time.time() + _VALID_S,
             **command.arguments,
         }
-        client.publish(f"daq/{self._lab}/cmd/{command.verb}", json.dumps(document), qos=1)
+        topic = f"daq/{self._lab}/cmd/{command.verb}"
+        key = self._key
+        payload = (
+            seal(key.client, key.secret, topic, document) if key else json.dumps(document).encode()
+        )
+        client.publish(topic, payload, qos=1)
 
     def _received(self, client: paho.Client, _: object, message: paho.MQTTMessage) -> None:
         document = json.loads(message.payload)

@@ -51,25 +51,38 @@ def decode_command(line: bytes) -> Command:
     Raises:
         DaqError: it is not one.
     """
-    document = read_object(line, LONGEST_COMMAND)
+    return command_from(read_object(line, LONGEST_COMMAND), len(line))
+
+
+def command_from(document: Mapping[str, Any], size: int) -> Command:
+    """The command in a document that was so many bytes long.
+
+    Raises:
+        DaqError: it is not one.
+    """
     expires = document.get("expires_utc_s")
     command = Command(
-        _text(document, "verb"),
-        _text(document, "id"),
-        _text(document, "client"),
-        _text(document, "station", optional=True),
+        text_in(document, "verb"),
+        text_in(document, "id"),
+        text_in(document, "client"),
+        text_in(document, "station", optional=True),
         _moment(document, "issued_utc_s"),
         inf if expires is None else _moment(document, "expires_utc_s"),
         _arguments(document),
     )
     protocol = command.arguments.get("text")
-    rest = len(line) - (len(json.dumps(protocol)) if isinstance(protocol, str) else 0)
+    rest = size - (len(json.dumps(protocol)) if isinstance(protocol, str) else 0)
     if rest > LARGEST:
         raise InputError(f"not a command: more than {LARGEST} bytes beside the protocol's text")
     return command
 
 
-def _text(document: Mapping[str, Any], key: str, *, optional: bool = False) -> str:
+def text_in(document: Mapping[str, Any], key: str, *, optional: bool = False) -> str:
+    """A text of a document.
+
+    Raises:
+        InputError: there is none under this key.
+    """
     value = document.get(key)
     if value is None and optional:
         return ""

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from daq.access.roles import OFF_VERBS, check_role
+from daq.control.answers import Answers, check_same
 from daq.control.assembly import Bench
 from daq.control.start import Starter
 from daq.control.station import Station
@@ -28,7 +29,6 @@ DEED_S = 10.0
 READY_S = 3.0
 READY_LOOKS = 60
 COMMIT_S = 1.0
-REPLIES_KEPT = 5000
 EVERYWHERE = "*"
 _SILENT = frozenset({"status", "instruments", "timing", "alarms", "report"})
 """Commands that change nothing are neither journalled nor remembered."""
@@ -65,8 +65,8 @@ class Commands:
         self._journal = journal
         self._extra = extra
         self._why_not = why_not
-        self._replies = {key: _reply_from(key, stored) for key, stored in replies.items()}
-        self._pending: dict[str, asyncio.Future[Reply]] = {}
+        self._answers = Answers(journal, replies)
+        self._pending: dict[str, tuple[Command, asyncio.Future[Reply]]] = {}
         self._starting = asyncio.Lock()
         self._handlers: dict[str, Handler] = {
             "status": self._status,
@@ -85,12 +85,21 @@ class Commands:
         """Carry out one command; refusals are replies, not exceptions."""
         if not command.id:  # nothing to know it by: never take it for another
             command = replace(command, id=uuid.uuid4().hex)
-        if known := self._replies.get(command.id):
-            return known
-        if pending := self._pending.get(command.id):
-            return await asyncio.shield(pending)
+        try:
+            if known := self._answers.find(command):
+                return known
+            if pending := self._pending.get(command.id):
+                check_same(command, pending[0])
+                return await asyncio.shield(pending[1])
+        except CommandRefused as error:
+            refused = Reply(command.id, "refused", str(error))
+            self._note(command, refused)
+            return refused
+        return await self._handle_new(command)
+
+    async def _handle_new(self, command: Command) -> Reply:
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._pending[command.id] = future
+        self._pending[command.id] = command, future
         try:
             reply = await self._carry_out(command)
             future.set_result(reply)
@@ -98,7 +107,8 @@ class Commands:
             del self._pending[command.id]
             future.cancel()
         if command.verb not in _SILENT:
-            self._remember(command, reply)
+            self._note(command, reply)
+            self._answers.remember(command, reply)
             await self._committed()
         return reply
 
@@ -125,7 +135,7 @@ class Commands:
             _log.exception("a command failed with a bug", verb=command.verb, exc_info=error)
             return Reply(command.id, "refused", f"a bug: {type(error).__name__}: {error}")
 
-    def _remember(self, command: Command, reply: Reply) -> None:
+    def _note(self, command: Command, reply: Reply) -> None:
         data = {
             "verb": command.verb,
             "id": command.id,
@@ -138,13 +148,6 @@ class Commands:
         self._journal.append(
             Event(EventKind.COMMAND, time.time(), command.station, data=data), at_once=True
         )
-        stored = {"state": reply.state, "reason": reply.reason, "data": dict(reply.data)}
-        self._journal.keep(Kept.REPLY, command.id, stored)
-        self._replies[command.id] = reply
-        while len(self._replies) > REPLIES_KEPT:
-            oldest = next(iter(self._replies))
-            del self._replies[oldest]
-            self._journal.forget(Kept.REPLY, oldest)
 
     # Verbs.
 
@@ -269,7 +272,3 @@ def _unless(reason: str) -> Mapping[str, Any]:
     if reason:
         raise CommandRefused(reason)
     return {}
-
-
-def _reply_from(key: str, stored: Mapping[str, Any]) -> Reply:
-    return Reply(key, stored["state"], stored["reason"], stored["data"])

@@ -3,23 +3,24 @@
 Each connection may send many commands; every command runs in its own task, so that one that
 takes long does not hold up the next. What a command means is daq/control/commands.py.
 
-Who connects is asked of the kernel: the owner of the daemon, and root, may do everything.
+Who connects is asked of the kernel; what they may do is daq/control/door.py.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 
 from daq.access.peer import Peer, peer_of
-from daq.control.client import LONGEST_COMMAND, SOCKET_NAME, decode_command, encode_reply
+from daq.control.client import LONGEST_COMMAND, SOCKET_NAME, encode_reply
+from daq.control.requests import Request, decode_request
 from daq.errors import DaqError
 from daq.logs import get_logger
-from daq.model import Command, Reply
+from daq.model import Reply
 
-Handler = Callable[[Command], Awaitable[Reply]]
+LONGEST_LINE = 2_000_000
+Handler = Callable[[Request, Peer], Awaitable[Reply]]
 
 
 class CommandServer:
@@ -27,7 +28,7 @@ class CommandServer:
 
     Args:
         data: the folder.
-        handle: carries out one command; must not raise for a refused one.
+        handle: answers one request; must not raise for a refused one.
     """
 
     def __init__(self, data: Path, handle: Handler) -> None:
@@ -69,7 +70,7 @@ class CommandServer:
 
     async def _answer(self, line: bytes, peer: Peer, writer: asyncio.StreamWriter) -> None:
         try:
-            reply = await self._handle(replace(decode_command(line), role=peer.role))
+            reply = await self._handle(decode_request(line), peer)
         except DaqError as error:
             reply = Reply("", "refused", str(error))
         if not writer.is_closing():

@@ -32,6 +32,7 @@ from daq.control.assembly import Surroundings, assemble, chambers
 from daq.control.commands import Commands
 from daq.control.conditions import Conditions, conditions
 from daq.control.crashes import EXIT_CRASH_LOOP, stays_down
+from daq.control.door import Door
 from daq.control.earlier import Earlier
 from daq.control.farewell import Farewell
 from daq.control.faults import Faults
@@ -89,7 +90,8 @@ class Supervisor:
             extra=self._about,
             more=AlarmVerbs(self._alarms, self._bench.stations).handlers,
         )
-        self._server = CommandServer(lab.data, self._commands.handle)
+        self._door = Door(lab, self._journal, self._commands.handle, self._children_now)
+        self._server = CommandServer(lab.data, self._door.serve)
         self._sentinel = processes.sentinel(lab)
         self._children = processes.others(lab)
         self._watch_over = Watch(
@@ -189,8 +191,12 @@ class Supervisor:
             self._watch_over.look()
             self._alarms.drain()
             self._keep_states()
+            self._door.tell()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), BEAT_S)
+
+    def _children_now(self) -> frozenset[int]:
+        return frozenset(child.process.pid for child in self._children if child.process)
 
     def _write_recipes(self) -> None:
         try:
@@ -267,6 +273,7 @@ class Supervisor:
         self._stalls.finish()
         await self._server.stop()
         await self._farewell.switch_off()
+        self._door.tell(everything=True)
         self._keep_states_now()
         safe = await self._farewell.end()
         if safe:

@@ -14,8 +14,12 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from daq.access.names import is_name
+from daq.access.secrets import read_secret
+from daq.bus.resource import is_loopback
 from daq.errors import DaqError, InputError
 from daq.gateway.broker import (
+    Address,
     Broker,
     GivenBroker,
     OwnBroker,
@@ -25,7 +29,7 @@ from daq.gateway.broker import (
 from daq.gateway.cursor import Cursor
 from daq.gateway.lifeline import set_at_end
 from daq.gateway.session import Gateway, Login, first_of
-from daq.gateway.topics import Topics, is_name
+from daq.gateway.topics import Topics
 from daq.journal import JournalReader
 from daq.logs import get_logger, setup
 
@@ -121,19 +125,30 @@ def _login(options: argparse.Namespace) -> Login:
 
 
 def _password(path: Path | None) -> str | None:
-    try:
-        return path.read_text().rstrip("\r\n") if path else None
-    except (OSError, ValueError) as error:
-        raise InputError(f"the password cannot be read: {error}") from error
+    return read_secret(path).rstrip("\r\n") if path else None
 
 
 def _broker(options: argparse.Namespace, group: asyncio.TaskGroup) -> Broker:
     if options.broker not in ("auto", "embedded"):
-        return GivenBroker(parse_url(options.broker), options.data)
+        address = parse_url(options.broker)
+        _check_locked(address, options)
+        return GivenBroker(address, options.data)
     mosquitto = find_mosquitto() if options.broker == "auto" else ""
     own = OwnBroker(options.data, options.port, mosquitto)
     group.create_task(own.run())
     return own
+
+
+def _check_locked(address: Address, options: argparse.Namespace) -> None:
+    """The lab file has been checked for this already; this is for whoever starts us by hand."""
+    if is_loopback(address.host):
+        return
+    login = options.cert_file or (options.username and options.password_file)
+    if not (address.tls and login):
+        raise InputError(
+            f"the broker at {address.host} is on the network: TLS and a login are needed",
+            remedy="mqtts://, and --cert-file with --key-file, or --username with --password-file",
+        )
 
 
 async def _wait_for_journal(path: Path) -> None:

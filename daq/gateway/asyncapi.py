@@ -16,7 +16,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from daq.gateway import envelope, messages
+from daq.access import envelope
+from daq.gateway import messages
 
 FILE = Path(__file__).resolve().parents[2] / "docs" / "schema" / "mqtt.asyncapi.json"
 
@@ -73,7 +74,7 @@ def text() -> str:
 
 def _models() -> list[type[BaseModel]]:
     published = [model for _, _, models in _PUBLISHED.values() for model in models]
-    return list(dict.fromkeys([*published, *envelope.VERBS.values()]))
+    return list(dict.fromkeys([*published, *envelope.VERBS.values(), envelope.SignedCommand]))
 
 
 def _schemas() -> dict[str, Any]:
@@ -117,7 +118,8 @@ def _command_name(verb: str) -> str:
 
 def _command_channel(verb: str) -> dict[str, Any]:
     model = envelope.VERBS[verb]
-    return _channel(f"daq/{{lab}}/cmd/{verb}", (model.__doc__ or "").strip(), (model,))
+    models = (model, envelope.SignedCommand)
+    return _channel(f"daq/{{lab}}/cmd/{verb}", (model.__doc__ or "").strip(), models)
 
 
 def _operation(action: str, channel: str) -> dict[str, Any]:

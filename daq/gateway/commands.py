@@ -1,8 +1,11 @@
 """MQTT -> control: takes commands from the broker, forwards them, publishes the replies.
 
 A command that has arrived is forwarded even if the broker goes away a moment later: a stop is a
-stop. A `stop` never waits behind anything: it has its own place in the queue, it is forwarded on
-a connection of its own, and no number of other commands in progress holds it up.
+stop. A `stop` or `pause` never waits behind anything else: it has its own place in the queue, it
+is forwarded on a connection of its own, and no number of other commands holds it up.
+
+Commands are forwarded as they were published: who sent them is for control to find out. What is
+refused here is counted, and reported to control for its audit log.
 """
 
 from __future__ import annotations
@@ -11,13 +14,20 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import asdict
 
 import aiomqtt
 
+from daq.access.envelope import EnvelopeRefused, parse
+from daq.access.refusals import Refusal, Refusals
+from daq.access.roles import OFF_VERBS
+from daq.clock import monotonic
+from daq.control.requests import Forwarded, Request
 from daq.errors import DaqError
 from daq.gateway.batches import Outgoing
-from daq.gateway.envelope import URGENT, EnvelopeRefused, parse
 from daq.gateway.messages import ReplyMessage
+from daq.gateway.throttle import CLIENT_RATE_HZ, LANE_LENGTH, Bucket, Lanes, Throttle
 from daq.gateway.topics import Topics
 from daq.gateway.uplink import NoAnswer
 from daq.logs import get_logger
@@ -28,15 +38,19 @@ log = get_logger()
 MOST_WAITING = 1000
 MOST_IN_PROGRESS = 32
 ANSWER_TIMEOUT_S = 30.0
+REPORT_S = 0.5
+OFF_RATE_HZ, OFF_BURST = 200.0, 100.0
+"""Of stops and pauses, of everybody together: control can take that many without noticing."""
+REFUSALS_ANSWERED_HZ, REFUSALS_BURST = 50.0, 100.0
 
-Ask = Callable[[Command, float], Awaitable[Reply]]
+Ask = Callable[[Request, float], Awaitable[Reply]]
 """Asks control and waits that many seconds; raises DaqError (not done) or NoAnswer (unknown)."""
 Publish = Callable[[Outgoing], Awaitable[None]]
 
 
 def is_urgent(topic: str) -> bool:
     """Whether what comes on this topic overtakes everything else."""
-    return topic.rpartition("/")[2] in URGENT
+    return topic.rpartition("/")[2] in OFF_VERBS
 
 
 class CommandQueue(asyncio.Queue[aiomqtt.Message]):
@@ -85,6 +99,13 @@ class CommandDesk:
         self._publish = publish
         self._tasks: set[asyncio.Task[None]] = set()
         self._ordinary_in_progress = 0
+        self._throttle = Throttle()
+        self._off_bucket = Bucket(OFF_RATE_HZ, OFF_BURST)
+        self._off_waiting: Lanes[tuple[Forwarded, Command]] = Lanes()
+        self._off_served: asyncio.Task[None] | None = None
+        self._answered = Bucket(REFUSALS_ANSWERED_HZ, REFUSALS_BURST)
+        self._refusals = Refusals()
+        self._reporting: asyncio.Task[None] | None = None
 
     def take(self, message: aiomqtt.Message) -> None:
         """Begin to serve one message. Never blocks."""
@@ -93,12 +114,12 @@ class CommandDesk:
             return  # somebody cleared a retained command
         verb = self._topics.verb(message.topic.value)
         try:
+            if verb not in OFF_VERBS and not self._throttle.may_read(monotonic()):
+                raise EnvelopeRefused("too many commands; send it again")
             command = parse(verb, payload, retained=message.retain, now_utc_s=time.time())
-            self._check_load(command)
+            self._begin(Forwarded(verb, payload), command)
         except EnvelopeRefused as refusal:
             self._refuse(verb, refusal)
-        else:
-            self._spawn(self._serve(command))
 
     async def close(self, timeout_s: float) -> None:
         """Let what is in progress be forwarded; give up after the time."""
@@ -106,37 +127,76 @@ class CommandDesk:
             await asyncio.wait(self._tasks, timeout=timeout_s)
         for task in self._tasks:
             task.cancel()
+        if self._reporting:
+            self._reporting.cancel()
 
-    def _check_load(self, command: Command) -> None:
-        if command.verb not in URGENT and self._ordinary_in_progress >= MOST_IN_PROGRESS:
+    def _begin(self, forwarded: Forwarded, command: Command) -> None:
+        if command.verb in OFF_VERBS:
+            self._begin_off(forwarded, command)
+            return
+        asker = {"client": command.client, "id": command.id}
+        if not self._throttle.may_ask(command.client, monotonic()):
             raise EnvelopeRefused(
-                "too many commands at once; send it again", client=command.client, id=command.id
+                f"too many commands: more than {CLIENT_RATE_HZ:g} a second; send it again", **asker
             )
+        if self._ordinary_in_progress >= MOST_IN_PROGRESS:
+            raise EnvelopeRefused("too many commands at once; send it again", **asker)
+        self._spawn(self._serve(forwarded, command))
+
+    def _begin_off(self, forwarded: Forwarded, command: Command) -> None:
+        if self._off_served is None and self._off_bucket.take(monotonic()):
+            self._spawn(self._serve(forwarded, command))
+            return
+        if not self._off_waiting.put(command.client, (forwarded, command)):
+            raise EnvelopeRefused(
+                f"{LANE_LENGTH} of yours are waiting already", client=command.client, id=command.id
+            )
+        if self._off_served is None:
+            self._off_served = self._spawn(self._serve_off())
+
+    async def _serve_off(self) -> None:
+        """More stops than the rate: one client after another."""
+        while (waiting := self._off_waiting.take()) is not None:
+            while not self._off_bucket.take(monotonic()):  # noqa: ASYNC110
+                await asyncio.sleep(1.0 / OFF_RATE_HZ)
+            self._spawn(self._serve(*waiting))
+        self._off_served = None
 
     def _refuse(self, verb: str, refusal: EnvelopeRefused) -> None:
-        log.warning("command_refused", verb=verb[:64], client=refusal.client, reason=str(refusal))
-        if refusal.id:
+        self._refusals.note(Refusal(refusal.client, verb, str(refusal)), monotonic())
+        if self._reporting is None:
+            self._reporting = asyncio.ensure_future(self._report())
+        if refusal.id and self._answered.take(monotonic()):
             self._spawn(self._answer_refusal(verb, refusal))
+
+    async def _report(self) -> None:
+        """Tell control what was refused here; it keeps the audit log."""
+        while True:
+            for refusal in self._refusals.due(monotonic()):
+                log.warning("command_refused", **asdict(refusal))
+                with suppress(DaqError):
+                    await self._ask(refusal, ANSWER_TIMEOUT_S)
+            await asyncio.sleep(REPORT_S)
 
     async def _answer_refusal(self, verb: str, refusal: EnvelopeRefused) -> None:
         reply = Reply(refusal.id, "refused", refusal.message)
         await self._reply(Command(verb, refusal.id, refusal.client), reply)
 
-    async def _serve(self, command: Command) -> None:
-        ordinary = command.verb not in URGENT
+    async def _serve(self, forwarded: Forwarded, command: Command) -> None:
+        ordinary = command.verb not in OFF_VERBS
         self._ordinary_in_progress += ordinary
         try:
             # Forwarding does not wait for the broker to take the first reply.
             accepted = self._spawn(self._reply(command, Reply(command.id, "accepted")))
-            reply = await self._forward(command)
+            reply = await self._forward(forwarded, command)
             await asyncio.wait([accepted])
             await self._reply(command, reply)
         finally:
             self._ordinary_in_progress -= ordinary
 
-    async def _forward(self, command: Command) -> Reply:
+    async def _forward(self, forwarded: Forwarded, command: Command) -> Reply:
         try:
-            return await self._ask(command, ANSWER_TIMEOUT_S)
+            return await self._ask(forwarded, ANSWER_TIMEOUT_S)
         except NoAnswer:
             # It may have been carried out, so "refused" would be a lie.
             reason = "control has not answered yet; send the same id again to learn the outcome"

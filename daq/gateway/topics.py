@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from urllib.parse import quote
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""What a lab, a station, a client or a command id may be called; always matched in full."""
+from daq.access.names import is_name
 
 _TAKEN = frozenset({"cmd", "reply"})
-
-
-def is_name(text: str) -> bool:
-    """Whether a text is safe as a topic level, a file name and a log field."""
-    return NAME.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,17 @@
 """Start a run over MQTT, follow it, wait for its end; Ctrl-C stops it.
 
-    python run_over_mqtt.py mqtt://127.0.0.1:1883 demo A1 formation.yaml CELL-001
+    python run_over_mqtt.py mqtt://127.0.0.1:1883 demo A1 formation.yaml CELL-001 --key script-1.key
     python run_over_mqtt.py mqtt://127.0.0.1:1883 demo A1 --stop
 
-Needs only `pip install "paho-mqtt>=2"`. Exit code: 0 the run completed (or was stopped, with
+Needs only `pip install "paho-mqtt>=2"`, and a key to start anything: `daq key add script-1 --role
+operator` writes it. Exit code: 0 the run completed (or was stopped, with
 --stop), 1 it ended in another way, 2 the daemon refused, 3 nobody answered.
 """
 
 import argparse
 import contextlib
+import hashlib
+import hmac
 import json
 import os
 import queue
@@ -21,7 +24,6 @@ from urllib.parse import urlsplit
 import paho.mqtt.client as mqtt
 
 ANSWER_S = 30.0
-CLIENT = f"script-{os.getpid()}"
 
 
 class RefusedError(Exception):
@@ -31,8 +33,9 @@ class RefusedError(Exception):
 class Station:
     """One station of a lab, over MQTT."""
 
-    def __init__(self, url, lab, station, username=None, password=None):
+    def __init__(self, url, lab, station, key=None, username=None, password=None, ca_file=None):
         self.lab, self.station = lab, station
+        self.client, self.secret = key or (f"script-{os.getpid()}", None)
         self.received = queue.Queue()  # (topic, message), put there by paho's thread
         self.outcomes = {}  # run -> how it ended
         self.mqtt = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
@@ -42,9 +45,11 @@ class Station:
         if username:
             self.mqtt.username_pw_set(username, password)
         address = urlsplit(url)
+        port = address.port or 1883
         if address.scheme == "mqtts":
-            self.mqtt.tls_set()
-        self.mqtt.connect(address.hostname, address.port or 1883, keepalive=20)
+            self.mqtt.tls_set(ca_file)
+            port = address.port or 8883
+        self.mqtt.connect(address.hostname, port, keepalive=20)
         self.mqtt.loop_start()  # reconnects by itself
         self._wait_for("subscribed")
 
@@ -52,7 +57,7 @@ class Station:
         # At every connect: the broker may have been restarted and know nothing of us.
         topic = f"daq/{self.lab}/{self.station}"
         wanted = [f"{topic}/state", f"{topic}/events", f"{topic}/history"]
-        wanted.append(f"daq/{self.lab}/reply/{CLIENT}/+")
+        wanted.append(f"daq/{self.lab}/reply/{self.client}/+")
         client.subscribe([(name, 1) for name in wanted])
 
     def _on_message(self, client, userdata, message):
@@ -64,19 +69,27 @@ class Station:
         command_id = uuid.uuid4().hex  # the same id again would not be carried out twice
         message = {
             "id": command_id,
-            "client": CLIENT,
+            "client": self.client,
             "station": self.station,
             "issued": now,
             "expires": now + ANSWER_S,
             **arguments,
         }
-        self.mqtt.publish(f"daq/{self.lab}/cmd/{verb}", json.dumps(message), qos=1)
+        topic = f"daq/{self.lab}/cmd/{verb}"
+        self.mqtt.publish(topic, self._signed(topic, json.dumps(message)), qos=1)
         while True:
-            reply = self._wait_for(f"daq/{self.lab}/reply/{CLIENT}/{command_id}")
+            reply = self._wait_for(f"daq/{self.lab}/reply/{self.client}/{command_id}")
             if reply["state"] == "refused":
                 raise RefusedError(reply["reason"])
             if reply["state"] == "done":
                 return reply["data"]
+
+    def _signed(self, topic, text):
+        """What is published: the command, and the proof that it is ours."""
+        if self.secret is None:
+            return text
+        signature = hmac.new(self.secret, f"{topic}\n{text}".encode(), hashlib.sha256).hexdigest()
+        return json.dumps({"client": self.client, "signed": text, "signature": signature})
 
     def wait_for_end(self, run, show):
         """Follow a run; how it ended. `show` gets every state of it."""
@@ -126,6 +139,12 @@ class Station:
         self.mqtt.loop_stop()
 
 
+def read_key(path):
+    """A client's name and secret, from its file."""
+    name, secret = path.read_text().split()
+    return name, bytes.fromhex(secret)
+
+
 def show(state):
     """One line of progress."""
     voltage, current = state.get("voltage_V"), state.get("current_A")
@@ -156,14 +175,18 @@ def main():
     parser.add_argument("protocol", nargs="?", help="file")
     parser.add_argument("cell", nargs="?", help="id of a cell of the lab file")
     parser.add_argument("--stop", action="store_true", help="only stop what runs there")
+    parser.add_argument("--key", type=Path, help="our key, as `daq key add` wrote it")
+    parser.add_argument("--ca-file", help="who signed the broker's certificate")
     parser.add_argument("--username")
     parser.add_argument("--password-file", type=Path)
     options = parser.parse_args()
     if not options.stop and not options.cell:
         parser.error("a protocol and a cell are needed, or --stop")
     password = options.password_file.read_text().strip() if options.password_file else None
+    key = read_key(options.key) if options.key else None
+    login = (options.username, password, options.ca_file)
     try:
-        station = Station(options.broker, options.lab, options.station, options.username, password)
+        station = Station(options.broker, options.lab, options.station, key, *login)
     except (OSError, TimeoutError) as error:
         print(f"no broker at {options.broker}: {error}", file=sys.stderr)
         return 3

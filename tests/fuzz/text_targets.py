@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import daq.driver
+from daq.access.envelope import VERBS, EnvelopeRefused, parse
+from daq.access.roles import OFF_VERBS
 from daq.bus.resource import parse_resource
 from daq.config import load_lab
-from daq.control.client import decode_command, decode_reply
+from daq.control.client import decode_reply
+from daq.control.requests import Forwarded, decode_request
 from daq.driver import Range
 from daq.errors import DaqError, InputError
-from daq.gateway.envelope import VERBS, EnvelopeRefused, parse
-from daq.model import Cell, Command, Limits
+from daq.model import Cell, Command, Limits, Role
 from daq.protocol.compile import compile_protocol
 from daq.protocol.source import parse_protocol
 from daq.units import TEMPERATURE, VOLTAGE
@@ -105,13 +107,21 @@ def envelope(data: bytes) -> None:
         assert bool(refusal.id) == bool(refusal.client)
         return
     assert not retained
-    assert NOW < command.expires_utc_s < inf
+    assert command.verb in OFF_VERBS or NOW < command.expires_utc_s
+    assert command.expires_utc_s < inf
+    assert command.role is Role.NOBODY  # no message says what its sender may do
     _judge_command(command)
 
 
 def local_socket(data: bytes) -> None:
     with suppress(DaqError):
-        _judge_command(decode_command(data))
+        request = decode_request(data)
+        if isinstance(request, Command):
+            _judge_command(request)
+        elif isinstance(request, Forwarded):
+            request.verb.encode()
+        else:
+            assert request.count > 0
     with suppress(DaqError):
         decode_reply(data)
 

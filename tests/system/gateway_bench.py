@@ -146,6 +146,7 @@ class FakeControl:
     def __init__(self, data):
         self.requests = []
         self.reports = []  # what the gateway itself had to say
+        self.reported = []
         self.held = set()
         self.data = {"start": {"run": "run-9"}, "stop": {"stopped": ["A1"]}}
         self._answers = {}
@@ -174,6 +175,11 @@ class FakeControl:
                 self.reports.append(request["arguments"])
                 self._write(writer, request)
                 continue
+            if "refused" in request:
+                self.reported.append(request["refused"])
+                writer.write(b'{"id": "", "state": "done", "reason": "", "data": {}}\n')
+                continue
+            request = _inside(request)
             self.requests.append(request)
             if request["verb"] in self.held:
                 self._waiting.append((writer, request))
@@ -203,6 +209,17 @@ class FakeControl:
     def close(self):
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
+
+
+def _inside(forwarded):
+    """The command in what the gateway forwards; nobody's signature is looked at."""
+    document = json.loads(forwarded["payload"])
+    if "signed" in document:
+        document = json.loads(document["signed"])
+    envelope = ("id", "client", "station", "issued", "expires")
+    arguments = {key: value for key, value in document.items() if key not in envelope}
+    rest = {key: document.get(key, "") for key in envelope}
+    return {"verb": forwarded["verb"], **rest, "arguments": arguments}
 
 
 class GatewayProcess:

@@ -15,6 +15,7 @@ from daq.bus.bus import Bus
 from daq.clock import monotonic
 from daq.control.alarms import Alarms
 from daq.control.alarms.verbs import AlarmVerbs
+from daq.control.answers import Answers
 from daq.control.commands import Commands
 from daq.errors import CommandRefused
 from daq.journal import Kept
@@ -181,10 +182,50 @@ async def test_commands_and_answers_are_journalled_and_questions_are_not(desk):
 
 
 async def test_only_the_latest_answers_are_kept(desk, monkeypatch):
-    monkeypatch.setattr("daq.control.commands.REPLIES_KEPT", 3)
+    monkeypatch.setattr("daq.control.answers.FEWEST", 2)
     for number in range(5):
         await desk.ask("pause", key=f"p{number}")
-    assert {name for _, name in desk.journal.kept} == {"p2", "p3", "p4"}
+    assert {name for _, name in desk.journal.kept} == {f"p{number}" for number in range(5)}  # young
+    monkeypatch.setattr("daq.control.answers.MOST", 4)
+    await desk.ask("pause", key="p5")
+    assert {name for _, name in desk.journal.kept} == {"p2", "p3", "p4", "p5"}
+    monkeypatch.setattr("daq.control.answers.KEPT_S", 0.0)
+    await desk.ask("pause", key="p6")
+    assert {name for _, name in desk.journal.kept} == {"p5", "p6"}
+
+
+@pytest.mark.fault("F76", "F68")
+async def test_an_id_that_was_used_for_something_else_is_refused_and_noted(desk):
+    assert (await desk.ask("start", key="x")).state == "done"
+    for other in (
+        desk.ask("resume", key="x"),
+        desk.ask("start", "A2", key="x"),
+        desk.ask("start", key="x", cell="c2"),
+    ):
+        assert "used for another command" in (await other).reason
+    assert desk.starter.makes == 1
+    states = [event.data["state"] for event in desk.journal.events(EventKind.COMMAND)]
+    assert states == ["done", "refused", "refused", "refused"]
+
+
+async def test_neither_may_it_join_a_command_that_is_under_way(desk):
+    desk.starter.hold.clear()
+    first = asyncio.create_task(desk.ask("start", key="x"))
+    await asyncio.sleep(0.05)
+    assert "used for another command" in (await desk.ask("start", "A2", key="x")).reason
+    desk.starter.hold.set()
+    assert (await first).state == "done"
+
+
+async def test_ids_are_known_after_a_restart_in_the_order_of_their_time(desk, monkeypatch):
+    for number in range(3):
+        await desk.ask("pause", key=f"{9 - number}")
+    kept = {name: document for (_, name), document in desk.journal.kept.items()}
+    again = Answers(desk.journal, dict(sorted(kept.items())))
+    monkeypatch.setattr("daq.control.answers.FEWEST", 2)
+    monkeypatch.setattr("daq.control.answers.MOST", 2)
+    again.remember(Command("pause", "z", "ana"), Reply("z", "done"))
+    assert set(again._answers) == {"7", "z"}
 
 
 # In time.

@@ -162,8 +162,22 @@ def test_an_unknown_cell_is_answered_with_the_nearest_known_one(load: Any) -> No
     ],
 )
 def test_a_broker_is_a_word_or_a_url(load: Any, broker: str, expected: tuple[Any, ...]) -> None:
-    mqtt = load(LAB + f"mqtt: {{broker: '{broker}'}}\n").mqtt
+    login = "cert_file: a.pem, key_file: a.key"
+    mqtt = load(LAB + f"mqtt: {{broker: '{broker}', {login}}}\n").mqtt
     assert (mqtt.broker, mqtt.host, mqtt.port, mqtt.tls) == expected
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "localhost"])
+def test_a_loopback_broker_needs_neither_tls_nor_a_login(load: Any, host: str) -> None:
+    lab = load(LAB + f"mqtt: {{broker: 'mqtt://{host}'}}\naccess: {{anonymous: operator}}\n")
+    assert lab.mqtt.is_loopback
+    assert lab.access.anonymous == "operator"
+
+
+def test_where_nobody_may_do_anything_unsigned(load: Any, tmp_path: Path) -> None:
+    access = load(LAB + "access: {anonymous: nobody, keys_file: ../keys.yaml}\n").access
+    assert not access.anonymous
+    assert access.keys == tmp_path.parent / "keys.yaml"
 
 
 def test_secrets_are_files_beside_the_lab_file(load: Any, tmp_path: Path) -> None:
@@ -220,6 +234,28 @@ MISTAKES = [
         "is not a broker",
         "mqtts://",
     ),
+    (
+        "stations:",
+        "mqtt: {broker: §'mqtt://10.0.0.2'}\nstations:",
+        "the broker at 10.0.0.2 is on the network",
+        "mqtts://10.0.0.2:8883",
+    ),
+    (
+        "stations:",
+        "mqtt: {broker: §'mqtts://10.0.0.2', ca_file: ca.pem}\nstations:",
+        "would not know who we are",
+        "cert_file and key_file, or username and password_file",
+    ),
+    (
+        "stations:",
+        "mqtt: {broker: 'mqtts://10.0.0.2', cert_file: a.pem, key_file: a.key}\n"
+        "access: {anonymous: §operator}\nstations:",
+        "nobody unknown may operate over the network",
+        "daq key add",
+    ),
+    ("stations:", "mqtt: {username: §daq}\nstations:", "username without password_file", "add"),
+    ("stations:", "mqtt: {key_file: §a.key}\nstations:", "key_file without cert_file", "add"),
+    ("stations:", "access: {anonymous: §admin}\nstations:", "anonymous: 'admin'", ""),
     ("stations:", "mqtt: {§password: x}\nstations:", "unknown key 'password'", "password_file"),
     ("stations:", "clock: {factor: §0.5}\nstations:", "factor: 0.5 should be greater", ""),
     ("stations:", "clock: {factor: §.inf}\nstations:", ".inf is not a finite number", ""),

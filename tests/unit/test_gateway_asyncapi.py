@@ -2,8 +2,8 @@
 
 import json
 
+from daq.access.envelope import VERBS
 from daq.gateway import asyncapi
-from daq.gateway.envelope import VERBS
 from daq.gateway.topics import Topics
 
 

@@ -64,7 +64,7 @@ async def test_a_stop_is_forwarded_even_if_the_broker_is_gone_again(monkeypatch)
 
     async def ask(command, timeout_s):
         asked.set()
-        return Reply(command.id, "done")
+        return Reply("a", "done")
 
     async def publish_on_nothing(outgoing):
         raise aiomqtt.MqttError("not connected")

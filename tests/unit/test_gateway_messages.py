@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daq.access.names import NAME
 from daq.filemodel import NAME_PATTERN
 from daq.gateway.batches import HistoryBatches, LiveBatches
 from daq.gateway.cursor import Gap
@@ -19,7 +20,7 @@ from daq.gateway.messages import (
     State,
     as_json,
 )
-from daq.gateway.topics import NAME, Topics
+from daq.gateway.topics import Topics
 from daq.journal import RECORD_COLUMNS, Page
 from daq.journal.tables import record_row
 from daq.model import Event, EventKind, Record

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
+from daq.access.envelope import EnvelopeRefused, parse
 from daq.control.client import LONGEST_COMMAND, decode_command, decode_reply
 from daq.errors import DaqError, InputError
-from daq.gateway.envelope import EnvelopeRefused, parse
 from daq.jsontext import DEEPEST, LARGEST, read_object
 
 NOW = 1_800_000_000.0

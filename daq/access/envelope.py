@@ -1,12 +1,14 @@
 """Commands as they come from the broker: who asks what, and whether it may still be done.
 
-Whatever bytes come in, `parse` returns a `Command` or raises `EnvelopeRefused`; nothing else.
-Everything is checked before a word of it is believed: size, depth, duplicate keys, types,
-names, finite numbers, unknown keys, age.
+Whatever bytes come in, `open_envelope` and `Opened.command` return what they promise or raise
+`EnvelopeRefused`; nothing else. Everything is checked before a word of it is believed: size,
+depth, duplicate keys, types, names, finite numbers, unknown keys, age. Whether a signature fits is
+not known here: see daq/access/gate.py.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, cast
 
@@ -20,15 +22,19 @@ from pydantic import (
     model_validator,
 )
 
+from daq.access.names import NAME, is_name
+from daq.access.roles import OFF_VERBS
 from daq.errors import CommandRefused, InputError
-from daq.gateway.topics import NAME, is_name
 from daq.jsontext import read_object
 from daq.model import Command
 
 MAX_VALIDITY_S = 3600.0
 """Longest time from `issued` to `expires`: nobody knows what a bench looks like in an hour."""
-MAX_AHEAD_S = 30.0
-"""How far the sender's clock may be ahead of ours."""
+WINDOW_S = 30.0
+"""How far from now a command may have been issued, either way; so long is a copy of it any use."""
+OFF_WINDOW_S = 24 * 3600.0
+"""The same for what switches OFF, which a wrong clock must not forbid: as long as its id is
+remembered, so that a copy finds the answer of the first and nothing else."""
 _LATEST_UTC_S = 1e11  # the year 5138; a time in milliseconds is beyond it
 
 
@@ -180,26 +186,90 @@ VERBS: dict[str, type[Envelope]] = {
     "ack": AckCommand,
     "maintenance": MaintenanceCommand,
 }
-URGENT = frozenset({"stop"})
 _ENVELOPE = frozenset(Envelope.model_fields)
 
 
-def parse(verb: str, payload: bytes, *, retained: bool, now_utc_s: float) -> Command:
-    """A command, checked.
+class SignedCommand(BaseModel):
+    """A command as a text, and who signed it: the form of every command off loopback."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    client: Name = Field(description="whose key it is; the same name stands in the command")
+    signed: str = Field(description="the command, as JSON text")
+    signature: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] = Field(
+        description="HMAC-SHA256(key, topic + newline + signed), in hex digits"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A payload whose outside is in order.
+
+    Attributes:
+        proof: what has to fit before `command` may be believed; None for an unsigned one.
+    """
+
+    verb: str
+    proof: SignedCommand | None
+    _document: dict[str, Any] | None = None
+
+    def command(self, now_utc_s: float) -> Command:
+        """The command inside, checked.
+
+        Args:
+            now_utc_s: real time (never the lab's accelerated time).
+
+        Raises:
+            EnvelopeRefused: it must not be carried out; why, and to whom if that is readable.
+        """
+        document = self._document
+        if document is None:
+            assert self.proof is not None  # noqa: S101 - one of the two is there
+            document = _document(self.proof.signed.encode())
+        return _checked(self.verb, document, self.proof, now_utc_s)
+
+
+def open_envelope(verb: str, payload: bytes, *, retained: bool = False) -> Opened:
+    """The outside of a payload, checked; nothing of a signed command has been looked at.
 
     Args:
         verb: last level of the topic.
         payload: the bytes as received.
         retained: the broker's flag: the command was sent before we listened.
-        now_utc_s: real time (never the lab's accelerated time).
 
     Raises:
-        EnvelopeRefused: it must not be carried out; says why, and to whom if that is readable.
+        EnvelopeRefused: as for `Opened.command`.
     """
     document = _document(payload)
-    asker = _asker(document)
+    proof = _proof(document)
     if retained:
+        asker = _asker(document)
         raise EnvelopeRefused("a retained command is never carried out", **asker)
+    return Opened(verb, proof, None if proof else document)
+
+
+def parse(verb: str, payload: bytes, *, retained: bool, now_utc_s: float) -> Command:
+    """A command, checked but for its signature: what a forwarder looks at.
+
+    Raises:
+        EnvelopeRefused: as for `Opened.command`.
+    """
+    return open_envelope(verb, payload, retained=retained).command(now_utc_s)
+
+
+def _proof(document: dict[str, Any]) -> SignedCommand | None:
+    if "signature" not in document:
+        return None
+    try:
+        return SignedCommand.model_validate(document)
+    except ValidationError as error:
+        raise EnvelopeRefused(_first_problem(error)) from None
+
+
+def _checked(
+    verb: str, document: dict[str, Any], proof: SignedCommand | None, now_utc_s: float
+) -> Command:
+    asker = _asker(document)
     model = VERBS.get(verb)
     if model is None:
         raise EnvelopeRefused(f"unknown verb; there are {', '.join(VERBS)}", **asker)
@@ -207,7 +277,9 @@ def parse(verb: str, payload: bytes, *, retained: bool, now_utc_s: float) -> Com
         message = model.model_validate(document)
     except ValidationError as error:
         raise EnvelopeRefused(_first_problem(error), **asker) from None
-    _check_age(message, now_utc_s, asker)
+    if proof and proof.client != message.client:
+        raise EnvelopeRefused("signed by another client than the one that asks", **asker)
+    _check_age(verb, message, now_utc_s, asker)
     return _command(verb, message)
 
 
@@ -232,11 +304,16 @@ def _first_problem(error: ValidationError) -> str:
     return f"{place}: {problem['msg']}" if place else problem["msg"]
 
 
-def _check_age(message: Envelope, now_utc_s: float, asker: dict[str, str]) -> None:
+def _check_age(verb: str, message: Envelope, now_utc_s: float, asker: dict[str, str]) -> None:
+    window_s = OFF_WINDOW_S if verb in OFF_VERBS else WINDOW_S
+    if abs(message.issued - now_utc_s) > window_s:
+        raise EnvelopeRefused(
+            f"issued more than {window_s:.0f} s from now: is the sender's clock right?", **asker
+        )
+    if verb in OFF_VERBS:
+        return  # OFF is never too late
     if message.expires <= now_utc_s:
         raise EnvelopeRefused("the command has expired", **asker)
-    if message.issued > now_utc_s + MAX_AHEAD_S:
-        raise EnvelopeRefused("issued in the future: check the sender's clock", **asker)
     if message.expires - message.issued > MAX_VALIDITY_S:
         raise EnvelopeRefused(f"valid for more than {MAX_VALIDITY_S:.0f} s", **asker)
 

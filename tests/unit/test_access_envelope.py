@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daq.gateway.envelope import (
-    MAX_AHEAD_S,
+from daq.access.envelope import (
     MAX_VALIDITY_S,
+    OFF_WINDOW_S,
     VERBS,
+    WINDOW_S,
     EnvelopeRefused,
     parse,
 )
@@ -62,16 +63,36 @@ def test_a_retained_command_is_refused_and_its_sender_is_told():
 
 
 def test_an_expired_command_is_refused():
-    assert "expired" in refused(payload(expires=NOW)).message
+    assert "expired" in refused(payload(expires=NOW), verb="resume").message
 
 
-def test_a_command_from_the_future_is_refused():
-    data = payload(issued=NOW + MAX_AHEAD_S + 1, expires=NOW + MAX_AHEAD_S + 9)
-    assert "clock" in refused(data).message
+@pytest.mark.parametrize("away_s", [-WINDOW_S - 1, WINDOW_S + 1])
+def test_a_command_that_was_not_issued_now_is_refused(away_s):
+    data = payload(issued=NOW + away_s, expires=NOW + 99)
+    assert "clock" in refused(data, verb="resume").message
+
+
+@pytest.mark.parametrize("away_s", [-WINDOW_S, WINDOW_S])
+def test_clocks_may_differ_by_the_window(away_s):
+    data = payload(issued=NOW + away_s, expires=NOW + 99)
+    assert parse("resume", data, retained=False, now_utc_s=NOW).verb == "resume"
+
+
+@pytest.mark.parametrize("verb", ["stop", "pause"])
+@pytest.mark.parametrize("away_s", [-OFF_WINDOW_S, -3600, 3600, OFF_WINDOW_S])
+def test_off_is_taken_from_a_client_whose_clock_is_wrong(verb, away_s):
+    data = payload(issued=NOW + away_s, expires=NOW + away_s + 1)
+    assert parse(verb, data, retained=False, now_utc_s=NOW).verb == verb
+
+
+@pytest.mark.parametrize("away_s", [-OFF_WINDOW_S - 1, OFF_WINDOW_S + 1])
+def test_but_not_for_longer_than_its_id_is_remembered(away_s):
+    assert "clock" in refused(payload(issued=NOW + away_s)).message
 
 
 def test_a_command_that_would_be_valid_for_too_long_is_refused():
-    assert "valid" in refused(payload(expires=NOW + MAX_VALIDITY_S + 1)).message
+    data = payload(expires=NOW + MAX_VALIDITY_S + 1)
+    assert "valid" in refused(data, verb="resume").message
 
 
 def test_an_unknown_verb_is_refused_and_the_known_ones_are_named():

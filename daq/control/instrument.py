@@ -40,7 +40,7 @@ class Listener(Protocol):
     """Who wants to know about an instrument's link; called on its bus thread."""
 
     def fault_began(self, instrument: Instrument, error: InstrumentError) -> None:
-        """First failure since the link was good."""
+        """First failure since the link was good; again when another unit turns out to answer."""
         ...
 
     def fault_ended(self, instrument: Instrument, lasted_s: float) -> None:
@@ -79,6 +79,7 @@ class Instrument:
         self._listener = listener
         self._expected = expected
         self._faulty_since: float | None = None
+        self._stranger = False
         self._failed_at = -inf
         self._retry_at = -inf
         self._pause_s = FIRST_PAUSE_S
@@ -117,9 +118,14 @@ class Instrument:
         self._note(error)
 
     def _note(self, error: InstrumentError) -> None:
+        # Once; and once more when a unit that was unplugged turns out to have been exchanged.
+        stranger = isinstance(error, WrongIdentity)
         if self._faulty_since is None:
             self._faulty_since = monotonic()
-            self._listener.fault_began(self, error)
+        elif not stranger or self._stranger:
+            return
+        self._stranger = stranger
+        self._listener.fault_began(self, error)
 
     def drop(self) -> None:
         """Close the link; the next opening is put off a little longer each time."""

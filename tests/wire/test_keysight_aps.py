@@ -165,6 +165,7 @@ def test_a_setpoint_out_of_range_is_refused_in_the_instruments_words(driver: Key
         driver.apply(1, Setpoint(9999.0, 0.1, 0.0))
 
 
+@pytest.mark.fault("F20", family="keysight_aps")
 def test_over_voltage_opens_the_output_and_clearing_never_closes_it(
     bench: RunningBench, driver: KeysightAps, name: str
 ) -> None:
@@ -183,6 +184,59 @@ def test_over_voltage_opens_the_output_and_clearing_never_closes_it(
     assert not is_on(bench, name)
 
 
+def _over_voltage(driver: KeysightAps, volts: float) -> None:
+    driver.protect(1, replace(WIDE, voltage_V=(2.0, volts - 0.1)))
+
+
+def _under_voltage(driver: KeysightAps, volts: float) -> None:
+    driver.protect(1, replace(WIDE, voltage_V=(volts + 0.1, 4.5)))
+
+
+def _over_current(driver: KeysightAps, volts: float) -> None:
+    driver.line.tell("CURR:PROT:STAT 1")  # the driver keeps it off; somebody else might not
+
+
+def _watchdog(driver: KeysightAps, volts: float) -> None:
+    driver.protect(1, replace(WIDE, watchdog_s=1.0))
+    driver.line.close()
+
+
+@pytest.mark.fault("F20", family="keysight_aps")
+@pytest.mark.parametrize("obeys", [True, False], ids=["OFF obeyed", "OFF ignored"])
+@pytest.mark.parametrize(
+    ("name", "protection"),
+    [
+        (name, protection)
+        for name in MODELS
+        for protection in (_over_voltage, _under_voltage, _over_current, _watchdog)
+        if (name, protection) != ("n6900", _under_voltage)  # it has none
+    ],
+    indirect=["name"],
+)
+def test_clearing_switches_nothing_whatever_had_opened_the_output(
+    bench: RunningBench,
+    driver: KeysightAps,
+    name: str,
+    protection: Callable[[KeysightAps, float], None],
+    obeys: bool,
+) -> None:
+    now_V = driver.read()[1].voltage_V
+    energise(driver, CHARGE)
+    protection(driver, now_V)
+    until(lambda: not is_on(bench, name))
+    reconnect(driver, SETTINGS)
+    driver.protect(1, WIDE)  # the cause is gone: clearing would restore the output
+    before = bench.ledger(CELLS[name])
+    if obeys:
+        driver.clear(1)
+    else:
+        bench.fault(name, "ignored_off")
+        with pytest.raises(ReadbackMismatch):
+            driver.clear(1)
+    time.sleep(0.1)  # what clearing has restored would flow now
+    assert bench.ledger(CELLS[name])["edges"] == before["edges"]
+
+
 @pytest.mark.parametrize("name", ["rp7900"], indirect=True)
 def test_under_voltage_opens_the_output_of_an_rp7900(
     bench: RunningBench, driver: KeysightAps, name: str
@@ -195,6 +249,7 @@ def test_under_voltage_opens_the_output_of_an_rp7900(
     assert (reading.output_on, reading.fault) == (False, "under-voltage")
 
 
+@pytest.mark.fault("F19", family="keysight_aps")
 def test_the_watchdog_opens_the_output_when_nobody_talks_to_the_instrument(
     bench: RunningBench, driver: KeysightAps, name: str
 ) -> None:
@@ -264,6 +319,7 @@ def test_setup_leaves_an_output_that_is_on_as_it_finds_it(
     assert is_on(bench, name)
 
 
+@pytest.mark.fault("F15", family="keysight_aps")
 def test_an_off_that_the_instrument_ignores_is_noticed(
     bench: RunningBench, driver: KeysightAps, name: str
 ) -> None:
@@ -274,14 +330,30 @@ def test_an_off_that_the_instrument_ignores_is_noticed(
     assert is_on(bench, name)
 
 
-def test_a_setpoint_that_the_instrument_ignores_is_noticed(
+@pytest.mark.fault("F14", family="keysight_aps")
+def test_a_setpoint_that_the_instrument_ignores_is_noticed_before_on(
     bench: RunningBench, driver: KeysightAps, name: str
 ) -> None:
+    before = bench.ledger(CELLS[name])["edges"]
     bench.fault(name, "ignored_set")
     with pytest.raises(ReadbackMismatch):
         driver.apply(1, Setpoint(4.1, 0.3, 0.0))
     with pytest.raises(ReadbackMismatch, match="VOLT:PROT"):
         driver.protect(1, replace(WIDE, voltage_V=(2.0, 4.4)))
+    assert bench.ledger(CELLS[name])["edges"] == before
+
+
+@pytest.mark.fault("F21", family="keysight_aps")
+def test_amperes_that_are_taken_for_milliamperes_are_noticed_before_on(
+    bench: RunningBench, driver: KeysightAps, name: str
+) -> None:
+    before = bench.ledger(CELLS[name])["edges"]
+    bench.fault(name, "wrong_unit")
+    with pytest.raises(ReadbackMismatch, match="VOLT:PROT"):
+        driver.protect(1, replace(WIDE, voltage_V=(2.0, 4.4)))
+    with pytest.raises(ReadbackMismatch, match="VOLT|CURR"):
+        driver.apply(1, Setpoint(4.1, 2.0, 0.0))
+    assert bench.ledger(CELLS[name])["edges"] == before
 
 
 def test_a_reading_that_is_not_a_number_is_nan(

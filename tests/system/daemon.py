@@ -77,7 +77,7 @@ class Family:
 
 FAMILIES = {
     "keysight_aps": Family("keysight_aps", "50 ms"),
-    "ea_psb": Family("drivers.ea_psb:EaPsb", "150 ms"),  # two messages, 50 ms before each
+    "ea_psb": Family("ea_psb", "150 ms"),  # two messages, 50 ms before each
 }
 """By the dialect of the bench. A test of a fault that touches the wire runs over all of them:
 

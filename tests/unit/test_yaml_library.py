@@ -13,7 +13,7 @@ import pytest
 from daq.config import Lab, load_cells, load_lab
 from daq.driver import Range
 from daq.errors import InputError
-from daq.labchecks import unfit_for_fast_clock
+from daq.labchecks import unfit_for_fast_clock, worst_reaction_s
 from daq.labfile import CellModel, ElectrodeModel, InstrumentModel, LabFileModel, MqttModel
 from daq.model import Cell, Limits
 from daq.protocol.compile import compile_protocol
@@ -110,6 +110,26 @@ def test_the_full_example_names_every_key() -> None:
     (cell,) = written["cells"].values()
     assert set(cell) == set(CellModel.keys())
     assert set(cell["positive"]) == set(ElectrodeModel.keys())
+
+
+def test_the_ea_bench_is_a_lab_that_can_be_run() -> None:
+    lab = load_lab(ROOT / "config" / "ea-bench.yaml")
+    assert {item.driver_class.__name__ for item in lab.instruments.values()} == {
+        "EaPsb",
+        "Binder",
+        "ModbusInputs",
+        "ModbusRelays",
+    }
+    contacts = lab.instruments["contacts"].options
+    assert contacts.names[2] == "chamber door"
+    assert contacts.inverted == (4,)
+    for station in lab.stations.values():
+        assert (
+            worst_reaction_s(lab, lab.instruments[station.cycler.instrument]) < station.reaction_s
+        )
+        assert [str(ref) for ref in station.interlocks if ref.instrument == "contacts"] == [
+            f"contacts.{number}" for number in (1, 2, 3, 4)
+        ]
 
 
 BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -259,6 +259,7 @@ class EventKind(StrEnum):
     COMMAND = "command"
     REFUSED = "refused"
     CHANGED = "changed"
+    AUDIT_HEAD = "audit_head"
     SPECTRUM_POINT = "spectrum_point"
     NOTE = "note"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from daq.access.envelope import EnvelopeRefused
 from daq.access.gate import Gate, Policy
@@ -18,11 +19,12 @@ from daq.access.refusals import Refusal, Refusals
 from daq.clock import monotonic
 from daq.config import Lab
 from daq.control.requests import Forwarded, Request
-from daq.journal import Journal
+from daq.journal import Journal, Kept
 from daq.logs import get_logger
 from daq.model import Command, Event, EventKind, Reply, Role
 
 OF_CHILDREN = frozenset({"report"})
+HEAD_S = 24 * 3600.0
 _log = get_logger()
 
 
@@ -45,6 +47,7 @@ class Door:
         self._carry_out = carry_out
         self._children = children
         self._refusals = Refusals()
+        self._head_due_s = monotonic() + HEAD_S
         anonymous = lab.access.anonymous if lab.mqtt.is_loopback else Role.NOBODY
         self._gate = Gate(Policy(lab.name, anonymous), KeyRing(lab.access.keys, self._keys_changed))
 
@@ -69,8 +72,26 @@ class Door:
             raise EnvelopeRefused("the gateway has no commands of its own", **asker)
         return replace(request, role=peer.role)
 
+    def open(self, lab: Lab, before: Mapping[str, Mapping[str, Any]]) -> None:
+        """Note at the start what is other than it was; `before` is what was kept of the lab."""
+        self.tell_head()
+        was = before.get(lab.name, {}).get("sha256", lab.sha256)
+        if was != lab.sha256:
+            data = {"what": "lab", "sha256": lab.sha256, "before": was}
+            self._journal.append(Event(EventKind.CHANGED, time.time(), data=data), at_once=True)
+        self._journal.keep(Kept.LAB, lab.name, {"sha256": lab.sha256})
+
+    def tell_head(self) -> None:
+        """Publish the head of the audit log: whoever keeps it can tell later what was cut off."""
+        head = self._journal.audited
+        data = {"number": head.number, "sha256": head.sha256}
+        self._journal.append(Event(EventKind.AUDIT_HEAD, time.time(), data=data))
+        self._head_due_s = monotonic() + HEAD_S
+
     def tell(self, *, everything: bool = False) -> None:
         """Put what was refused into the journal; to be called often, and at the end."""
+        if everything or monotonic() >= self._head_due_s:
+            self.tell_head()
         found = self._refusals.rest() if everything else self._refusals.due(monotonic())
         for refusal in found:
             data = {

@@ -27,6 +27,7 @@ _KEPT = (
     Kept.IDENTITY,
     Kept.ALARM,
     Kept.MAINTENANCE,
+    Kept.LAB,
 )
 _log = get_logger()
 

@@ -140,7 +140,9 @@ class Supervisor:
         )
 
     def _come_up(self) -> None:
-        self._note(EventKind.SESSION_STARTED, **software(), pid=os.getpid())
+        lab_sha256 = self._lab.sha256
+        self._note(EventKind.SESSION_STARTED, **software(), pid=os.getpid(), lab_sha256=lab_sha256)
+        self._door.open(self._lab, self._earlier.kept[Kept.LAB])
         self._earlier.read_sentinel_reports(self._lab.data, self._alarms)
         self._earlier.restore(self._bench, self._starter, self._alarms)
         self._alarms.drain()

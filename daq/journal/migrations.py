@@ -14,7 +14,14 @@ _WAS_PAUSED = "it was paused under an earlier version of this program, which did
 
 
 def _to_2(database: sqlite3.Connection) -> None:
-    """Runs may be pruned; a checkpoint has what the recording of its run needs to go on."""
+    """Runs may be pruned; a checkpoint has what its run's recording needs; there is an audit log.
+
+    The audit log begins with the next event: what was not chained when it was written is not
+    chained afterwards.
+    """
+    database.execute(
+        "CREATE TABLE audit (number INTEGER PRIMARY KEY, entry TEXT NOT NULL, sha256 TEXT NOT NULL)"
+    )
     database.execute("ALTER TABLE run ADD COLUMN pruned_utc_s REAL")
     database.execute(
         "CREATE TABLE mark (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID"

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from daq.access.audit import AUDITED, Row
 from daq.errors import JournalError
 from daq.journal.tables import (
+    SELECT_AUDIT,
     SELECT_EVENT,
     SELECT_RECORD,
     SELECT_RUN,
@@ -184,6 +186,19 @@ class JournalReader:
         with self._understood():
             rows = self._database.execute(f"{SELECT_RUN} ORDER BY started_utc_s, id")
             return [run_from(row) for row in rows]
+
+    def audit(self, after: int = 0) -> Iterator[Row]:
+        """The audit log, in order, from the entry after the given number."""
+        query = f"{SELECT_AUDIT} WHERE number > ? ORDER BY number LIMIT 1000"
+        while rows := self._batch(query, after):
+            yield from (Row(*row) for row in rows)
+            after = rows[-1][0]
+
+    def audited_events(self) -> dict[int, Event]:
+        """The events that must be in the audit log, by their number."""
+        rows = self._batch("SELECT coalesce(min(json_extract(entry, '$.seq')), 0) FROM audit")
+        first = int(rows[0][0])  # what was written before there was such a log is not in it
+        return {event.seq: event for event in self.events(kinds=AUDITED) if event.seq >= first}
 
     def kept(self, kind: str, after_version: int = 0) -> dict[str, tuple[int, dict[str, Any]]]:
         """Name -> (version, document) of one kind, those with a version above the given one."""

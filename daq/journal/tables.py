@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from daq.access.audit import Head
 from daq.errors import JournalError
 from daq.journal.migrations import MIGRATIONS
 from daq.model import Event, EventKind, Record, RunInfo
@@ -37,6 +38,8 @@ CREATE TABLE IF NOT EXISTS keep (
   kind TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, data TEXT NOT NULL,
   PRIMARY KEY (kind, name)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS mark (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS audit (
+  number INTEGER PRIMARY KEY, entry TEXT NOT NULL, sha256 TEXT NOT NULL);
 """
 
 RECORD_COLUMNS = (
@@ -50,6 +53,8 @@ INSERT_RECORD = (
 )
 SELECT_RECORD = f"SELECT {', '.join(RECORD_COLUMNS)}, seq FROM record"  # noqa: S608
 INSERT_EVENT = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?)"
+INSERT_AUDIT = "INSERT INTO audit VALUES (?, ?, ?)"
+SELECT_AUDIT = "SELECT number, entry, sha256 FROM audit"
 SELECT_EVENT = "SELECT seq, station, run, kind, utc_s, test_time_s, data FROM event"
 RUN_COLUMNS = "id, station, cell, protocol, started_utc_s, document, ended_utc_s, outcome"
 UPSERT_RUN = (
@@ -82,6 +87,7 @@ class Kept:
     REPLY = "reply"  # by command id: the stored answer
     IDENTITY = "identity"  # by instrument: who was last seen there
     ALARM = "alarm"  # "open": the alarms that are
+    LAB = "lab"  # by lab: hash of the lab file of the last session
     MAINTENANCE = "maintenance"  # by station: its window
 
 
@@ -152,6 +158,14 @@ def last_seq(database: sqlite3.Connection) -> int:
     query += "coalesce((SELECT max(seq) FROM event), 0), "
     query += "coalesce((SELECT value FROM mark WHERE name = ?), 0))"
     return int(database.execute(query, (SEQ,)).fetchone()[0])
+
+
+def audit_head(database: sqlite3.Connection) -> Head:
+    """The newest entry of the audit log."""
+    row = database.execute(
+        "SELECT number, sha256 FROM audit ORDER BY number DESC LIMIT 1"
+    ).fetchone()
+    return Head(int(row[0]), str(row[1])) if row else Head()
 
 
 def last_version(database: sqlite3.Connection) -> int:

@@ -11,16 +11,19 @@ from math import nan
 from pathlib import Path
 from typing import Any
 
+from daq.access.audit import AUDITED, Head, entry_of
 from daq.clock import monotonic
 from daq.errors import JournalError
 from daq.journal.backlog import BOUND, Backlog, Document, Item, RunRow, Ticket
 from daq.journal.tables import (
     DELETE_KEEP,
+    INSERT_AUDIT,
     INSERT_EVENT,
     INSERT_RECORD,
     UPSERT_KEEP,
     UPSERT_RUN,
     as_json,
+    audit_head,
     event_row,
     last_seq,
     last_version,
@@ -57,6 +60,7 @@ class Journal:
 
     Attributes:
         committed: the highest sequence number that is on disk.
+        audited: head of the audit log; on disk when `committed` is.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class Journal:
         self._database = open_for_writing(path)
         self._seq = self.committed = last_seq(self._database)
         self._versions = last_version(self._database)
+        self.audited: Head = audit_head(self._database)
         # A daemon, so that a process that fails before it can close the journal ends all the same.
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
@@ -192,7 +197,7 @@ class Journal:
         self._backlog.taken = len(self._entries) + len(self._documents)
 
     def _commit(self) -> bool:
-        before = self._seq, self._versions
+        before = self._seq, self._versions, self.audited
         self._committing_since_s = monotonic()
         try:
             with self._database:
@@ -201,7 +206,7 @@ class Journal:
                 for document in self._documents.values():
                     self._write(document)
         except sqlite3.Error as error:
-            self._seq, self._versions = before
+            self._seq, self._versions, self.audited = before
             self._fail(str(error))
             return False
         finally:
@@ -238,6 +243,8 @@ class Journal:
         elif isinstance(item, Event):
             execute(INSERT_EVENT, event_row(item, self._seq + 1))
             self._seq += 1
+            if item.kind in AUDITED:
+                self._chain(item)
         elif isinstance(item, RunRow):
             execute(UPSERT_RUN, item.row)
         elif isinstance(item, Document):
@@ -246,6 +253,13 @@ class Journal:
                 return
             self._versions += 1
             execute(UPSERT_KEEP, (item.kind, item.name, self._versions, as_json(item.data)))
+
+    def _chain(self, event: Event) -> None:
+        """Put an event into the audit log, in the same transaction."""
+        entry = entry_of(event, self._seq, self.audited.number + 1)
+        head = self.audited.next(entry)
+        self._database.execute(INSERT_AUDIT, (head.number, entry, head.sha256))
+        self.audited = head
 
     def _fail(self, reason: str) -> None:
         began, self._failure = not self._failure, reason

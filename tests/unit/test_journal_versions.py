@@ -67,7 +67,7 @@ def test_what_is_migrated_has_the_tables_of_what_is_made(old, tmp_path):
     made = tmp_path / "new.sqlite"
     Journal(made).close()
     assert schema_of(old) == schema_of(made)
-    assert SCHEMA.count("CREATE TABLE") == 5
+    assert SCHEMA.count("CREATE TABLE") == 6
 
 
 @pytest.mark.fault("F53")

@@ -27,9 +27,11 @@ class OneOfEachName(Broker):
     async def _delete_session(self, client_id: str) -> None:
         session, handler = self._sessions.get(client_id, (None, None))
         await super()._delete_session(client_id)
-        if session and handler and session.transitions.is_connected():
-            await handler.handle_connection_closed()  # publishes its will
-            await handler.stop()
+        if session and handler and handler.reader and session.transitions.is_connected():
+            # As if the client had hung up: its own task then publishes its will and closes. Not
+            # handler.stop(): that waits for ever for a reader whose cancellation got lost in
+            # asyncio.wait_for (cpython#86296).
+            handler.reader.feed_eof()
 
 
 async def serve(port: int) -> None:

@@ -42,6 +42,7 @@ LOOK_S = 1.0
 ANSWER_S = 10.0
 SERVER_UNAVAILABLE = frozenset({3, 136})  # of MQTT 3.1.1 and 5
 CAUSE = "broker-away"
+_ONLY_LOST = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 Ask = Callable[[Command, float], Awaitable[Reply]]
 
@@ -185,4 +186,5 @@ def _is_refusal(error: BaseException) -> bool:
         code = error.rc.value if isinstance(error.rc, ReasonCode) else error.rc
         return code not in SERVER_UNAVAILABLE
     # The client raises its own error in place of the one of TLS, which stays as its context.
-    return isinstance(error.__context__, ssl.SSLError)
+    cause = error.__context__
+    return isinstance(cause, ssl.SSLError) and not isinstance(cause, _ONLY_LOST)

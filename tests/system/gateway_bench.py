@@ -19,6 +19,7 @@ import pytest
 from daq.gateway.broker import find_mosquitto
 from daq.journal import Journal, Kept
 from daq.model import Event, Record
+from simulators.line import Line
 
 LAB = "bench-3"
 PATIENCE_S = 30.0  # nothing here takes a second; the machine may be busy
@@ -31,7 +32,7 @@ def wait_until(condition, what, timeout_s=PATIENCE_S):
         if found := condition():
             return found
         time.sleep(0.01)
-    raise AssertionError(f"not within {timeout_s:g} s: {what}")
+    raise AssertionError(f"not within {timeout_s:g} s: {what() if callable(what) else what}")
 
 
 def free_port():
@@ -58,10 +59,10 @@ class BrokerProcess:
 
     def __init__(self, kind, folder):
         self.port = free_port()
-        config = folder / "broker.conf"
-        config.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\nlog_type none\n")
+        self._config = folder / "broker.conf"
+        self.configure("allow_anonymous true")
         self._command = {
-            "mosquitto": [find_mosquitto(), "-c", str(config)],
+            "mosquitto": [find_mosquitto(), "-c", str(self._config)],
             "embedded": [sys.executable, "-m", "daq.gateway.embedded", str(self.port)],
         }[kind]
         self._process = None
@@ -70,6 +71,16 @@ class BrokerProcess:
     @property
     def url(self):
         return f"mqtt://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self):
+        return self._process.pid
+
+    def configure(self, *words):
+        """What else mosquitto is told, from its next start on."""
+        # As root it would become somebody who may not read the files of a test.
+        own = (f"listener {self.port} 127.0.0.1", "log_type none", "max_queued_messages 0")
+        self._config.write_text("\n".join((*own, "user root", *words)) + "\n")
 
     def start(self):
         self._process = subprocess.Popen(
@@ -86,8 +97,9 @@ class BrokerProcess:
 class Ear:
     """Hears everything of the lab; `heard` is (topic below the lab, retained, message)."""
 
-    def __init__(self, port):
+    def __init__(self, port, lab=LAB):
         self.heard = []
+        self._lab = lab
         self._subscribed = threading.Event()
         self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
         self._client.reconnect_delay_set(1, 1)
@@ -103,7 +115,7 @@ class Ear:
         assert self._subscribed.wait(PATIENCE_S)
 
     def _hear(self, client, userdata, message):
-        topic = message.topic.removeprefix(f"daq/{LAB}/")
+        topic = message.topic.removeprefix(f"daq/{self._lab}/")
         text = message.payload
         if not topic.startswith("cmd/"):
             self.heard.append((topic, message.retain, json.loads(text)))
@@ -117,7 +129,7 @@ class Ear:
 
     def publish(self, topic, payload, retain=False):
         text = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-        info = self._client.publish(f"daq/{LAB}/{topic}", text, qos=1, retain=retain)
+        info = self._client.publish(f"daq/{self._lab}/{topic}", text, qos=1, retain=retain)
         info.wait_for_publish(PATIENCE_S)
 
     def command(self, verb, **changes):
@@ -252,15 +264,21 @@ class GatewayProcess:
 
 
 class Bench:
-    """A journal that a test writes, and everything that listens to it."""
+    """A journal that a test writes, and everything that listens to it.
 
-    def __init__(self, data, kind):
+    With `through_line` the gateway has a line of its own to the broker, that can be cut; what
+    listens has not, and so hears everything that reaches the broker.
+    """
+
+    def __init__(self, data, kind, *, through_line=False):
         self.data = data
         self.journal = Journal(data / "journal.sqlite", group_s=0.02)
         self.broker = BrokerProcess(kind, data)
         self.control = FakeControl(data)
         self.ear = Ear(self.broker.port)
-        self.gateway = GatewayProcess(data, "--broker", self.broker.url)
+        self.line = Line(self.broker.port) if through_line else None
+        port = self.line.port if self.line else self.broker.port
+        self.gateway = GatewayProcess(data, "--broker", f"mqtt://127.0.0.1:{port}")
         self.count = 0
         self.heard_before = set()
 
@@ -309,6 +327,8 @@ class Bench:
     def close(self):
         self.ear.close()
         self.gateway.kill()
+        if self.line:
+            self.line.close()
         self.broker.kill()
         self.control.close()
         self.journal.close()

@@ -20,12 +20,14 @@ LOOK_S = 1.0
 """Between two points of the window; a faster sensor is not looked at more often."""
 POINTS = 5
 """Fewer say nothing about a rate: with a slow sensor the window is longer."""
+CELL, CHAMBER = 1, 2
 WARNS_AT = 0.5
 FAST_K_PER_S, FAST_S = 0.5, 3.0
 """Immediately: half of the rate that a standard calls thermal runaway."""
 FAST_GAP_S = 5.0
-CHAMBER_S = 60.0
-"""A cell that is warmed by its chamber takes at least so long for it."""
+CHAMBER_S = 20.0
+"""A cell that is warmed by its chamber takes at least so long for it, or moves as the air does."""
+MODEL_ERROR = 1.3
 COOLS_S = 1800.0
 """The heat of an earlier, hotter chamber is in a cell for so long."""
 AMBIENT_K = 0.3
@@ -43,7 +45,7 @@ class Rise:
 
     The rate is the slope of a straight line through the last 30 s, so that noise of a few tenths
     of a kelvin does not trip; a thermal runaway is faster and is seen in 3 s. What the chamber
-    can do is no alarm: its own rate, or the rate of a cell that follows it within a minute.
+    can do is no alarm: its own rate, or that of a cell that follows it within 20 s.
     """
 
     def __init__(self, chamber_degC: Callable[[], float]) -> None:
@@ -80,7 +82,7 @@ class Rise:
     def _steady(self) -> Trip | None:
         if len(self._points) < POINTS or self._points[-1][0] - self._points[0][0] < WINDOW_S:
             return None
-        rate = 60.0 * (self._slope() - self._by_the_chamber())
+        rate = 60.0 * (self._slope(CELL) - self._by_the_chamber())
         if rate > self.limit_K_min:
             return Trip(
                 "T3", f"the cell warms by {rate:.3g} K/min, the limit is {self.limit_K_min:.3g}"
@@ -91,22 +93,20 @@ class Rise:
         self._warned = warns
         return None
 
-    def _slope(self) -> float:
-        """Of the least-squares line through the points, K/s."""
+    def _slope(self, column: int) -> float:
+        """Of the least-squares line through one column of the points, K/s."""
         count = len(self._points)
         mean_s = sum(point[0] for point in self._points) / count
-        mean_degC = sum(point[1] for point in self._points) / count
-        moment = sum((point[0] - mean_s) * (point[1] - mean_degC) for point in self._points)
+        mean_degC = sum(point[column] for point in self._points) / count
+        moment = sum((point[0] - mean_s) * (point[column] - mean_degC) for point in self._points)
         return moment / sum((point[0] - mean_s) ** 2 for point in self._points)
 
     def _by_the_chamber(self) -> float:
         """What the chamber explains, K/s; nothing where it does not tell, or is the colder one."""
-        (first_s, _, first_degC), (last_s, degC, chamber_degC) = self._points[0], self._points[-1]
-        if not (isfinite(first_degC) and isfinite(chamber_degC)):
-            return 0.0
-        its_own = (chamber_degC - first_degC) / (last_s - first_s)
-        colder = max(min(point[2] - point[1] for point in self._points), chamber_degC - degC)
-        return max(its_own, colder / CHAMBER_S, 0.0)
+        its_own = self._slope(CHAMBER)
+        colder_K = max(chamber - cell for _, cell, chamber in self._points)
+        explained = max(its_own, colder_K / CHAMBER_S, 0.0)
+        return MODEL_ERROR * explained if isfinite(its_own) else 0.0
 
 
 class Excess:

@@ -19,6 +19,9 @@ from tests.wire.peers import Connection, Peer, PtyPeer, TcpPeer
 LATE_S = 0.03
 """How long a late answer takes; the lines of these tests wait for half of that."""
 
+DRIP_S = 1.0
+"""Between two bytes of an answer that drips."""
+
 FAULTS = (
     "late", "silent", "twice", "again later", "half", "half, then the rest", "garbage",
     "garbage before", "foreign", "the one before",
@@ -30,7 +33,8 @@ class Mishaps:
 
     Attributes:
         truth: the number of the client's question; what the instrument measures is made of it.
-        share: of the answers that something happens to.
+        share: of the answers that something happens to, by chance.
+        next: what happens to the next answers, "" for nothing; before chance has its turn.
         happened: how often what did.
     """
 
@@ -39,6 +43,7 @@ class Mishaps:
 
     def prepare(self, seed: int) -> None:
         self.random = random.Random(seed)
+        self.next: list[str] = []
         self.happened: Counter[str] = Counter()
         self.exchanges = 0
         self._before = b""
@@ -57,10 +62,16 @@ class Mishaps:
             return
         self.exchanges += 1
         owed, self._owed = self._owed, b""
-        fault = self.random.choice(FAULTS) if self.random.random() < self.share else ""
+        fault = self.next.pop(0) if self.next else self._by_chance()
         self.happened[fault] += 1
-        connection.send(owed + self._spoilt(fault, whole))
+        if fault == "drips":
+            connection.drip(whole, DRIP_S)
+        else:
+            connection.send(owed + self._spoilt(fault, whole))
         self._before = whole
+
+    def _by_chance(self) -> str:
+        return self.random.choice(FAULTS) if self.random.random() < self.share else ""
 
     def _spoilt(self, fault: str, whole: bytes) -> bytes:
         cut = self.random.randrange(len(whole))
@@ -78,9 +89,16 @@ class Mishaps:
             "half, then the rest": whole[:cut],
             "garbage": noise,
             "garbage before": noise + whole,
+            "flipped": self._flipped(whole),
             "foreign": self.foreign(whole) or whole,
             "the one before": self._before or whole,
         }.get(fault, whole)
+
+    def _flipped(self, whole: bytes) -> bytes:
+        """One bit of it the other way."""
+        changed = bytearray(whole)
+        changed[self.random.randrange(len(changed))] ^= 1 << self.random.randrange(8)
+        return bytes(changed)
 
 
 class LinePeer(Mishaps):
@@ -220,6 +238,15 @@ class Binder(Mishaps, TcpPeer):
 
 class BinderTcp(Binder):
     framing = "tcp"
+
+
+class Relays(Binder):
+    """A module of eight relays, which move with every question. RTU frames."""
+
+    def reply(self, message: bytes) -> bytes:
+        unit, function, _, count = struct.unpack(">BBHH", message)
+        assert (function, count) == (1, 8)
+        return self._framed(b"", bytes((unit, function, 1, self.truth & 0xFF)))
 
 
 AnyPeer = Keysight | PalmSens | Binder

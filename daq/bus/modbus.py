@@ -168,17 +168,18 @@ class ModbusLine(SessionLine):
             used, reply = self._framer.handleFrame(arrived, self.settings.unit, self._number)
         except ModbusException as error:
             raise BadReply(f"{self} sent garbage: {arrived.hex(' ')}") from error
-        if reply and self._numbered:
-            self._check_header(arrived[:used], reply)
+        if reply:
+            self._check_frame(arrived[:used], reply)
         return used, reply
 
-    def _check_header(self, frames: bytes, reply: ModbusPDU) -> None:
-        """What pymodbus lets pass: number 0 for any, and a length that is not that of the content.
+    def _check_frame(self, frames: bytes, reply: ModbusPDU) -> None:
+        """What pymodbus lets pass: number 0 for any, and lengths that are not the content's.
 
         The late reply of a gateway that does not repeat numbers would answer the next question.
         """
         exact = self._framer.buildFrame(reply)
-        if reply.transaction_id != self._number or not frames.endswith(exact):
+        numbered = reply.transaction_id == self._number and frames.endswith(exact)
+        if not (numbered if self._numbered else exact in frames):
             raise BadReply(f"{self} sent a frame with a wrong header: {frames.hex(' ')}")
 
     def _judge(self, refused: bytes, arrived: bytes) -> None:

@@ -7,6 +7,7 @@ its checkpoint, and waits for its operator.
 from __future__ import annotations
 
 import platform
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -25,6 +26,7 @@ from daq.control.station import Station
 from daq.control.status import number
 from daq.driver import Range
 from daq.errors import CommandRefused
+from daq.filemodel import NAME_PATTERN
 from daq.journal import Journal
 from daq.model import Cell, ChannelRef, Command, EventKind, Limits, RunInfo
 from daq.protocol.compile import compile_protocol
@@ -166,8 +168,8 @@ class Starter:
             return parse_protocol(str(text), str(arguments.get("name") or "protocol"))
         name = str(arguments.get("protocol") or "")
         folder = self._lab.protocols
-        path = (folder / name).resolve()
-        if not name or not path.is_relative_to(folder.resolve()) or not path.is_file():
+        path = _inside(folder, name)
+        if path is None:
             known = ", ".join(sorted(found.name for found in folder.glob("*.yaml")))
             raise CommandRefused(f"there is no protocol {name!r}", remedy=f"there are: {known}")
         return load_protocol(path)
@@ -262,6 +264,14 @@ class Starter:
             "calibration_due": found.spec.calibration_due or None,
             "channel_offsets": dict(config.channel_offsets.get(ref.channel, {})),
         }
+
+
+def _inside(folder: Path, name: str) -> Path | None:
+    """A file of the folder, or of one within it; None for anything that leads elsewhere."""
+    if not all(re.fullmatch(NAME_PATTERN, part) for part in name.split("/")):
+        return None
+    path = (folder / name).resolve()
+    return path if path.is_relative_to(folder.resolve()) and path.is_file() else None
 
 
 def software() -> dict[str, str]:

@@ -84,6 +84,8 @@ def export(origin: JournalReader | Path, run: str, fmt: str, out: Path) -> Path:
 
 def _replace(path: Path, write: Callable[..., None], *arguments: Any) -> None:
     temporary = path.with_name(f"{path.name}.tmp")
+    temporary.unlink(missing_ok=True)
+    temporary.touch(exist_ok=False)  # never through a link that lies in wait in a shared folder
     try:
         write(temporary, *arguments)
         temporary.replace(path)
@@ -165,7 +167,8 @@ def _clean(name: object) -> str:
 
 
 def _run_name(source: Source, ending: str) -> str:
-    return f"{source.facts['run']}.{ending}"
+    # A file that somebody else made may call its run anything.
+    return f"{Path(str(source.facts['run'])).name or 'run'}.{ending}"
 
 
 # Writers: path, fields, batches, source.

@@ -78,7 +78,8 @@ class RunFile:
     """
 
     def __init__(self, path: Path, state: str) -> None:
-        self._file = h5py.File(path, "w", libver=LIBVER, rdcc_nbytes=_CACHE)
+        path.unlink(missing_ok=True)  # and "x", not "w": that would write through a link
+        self._file = h5py.File(path, "x", libver=LIBVER, rdcc_nbytes=_CACHE)
         with ExitStack() as undo:
             undo.callback(self._file.close)
             self._room = Room(path)

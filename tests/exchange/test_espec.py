@@ -93,13 +93,35 @@ def test_an_alarm_that_went_while_its_code_was_asked_for_is_none() -> None:
         assert driver.read()[1].fault == ""
 
 
+@pytest.mark.fault("F11", family="espec")
 @pytest.mark.parametrize(
-    "reply", ["24.1,,CONSTANT", "24.1", "", "OK:MON?", "warm,,CONSTANT,0", "24.1,,CONSTANT,0,0"]
-)
+    "reply",
+    [
+        "24.1,,CONSTANT", "24.1", "", "OK:MON?", "warm,,CONSTANT,0", "24.1,,CONSTANT,0,0",
+        "24,1,,CONSTANT,0", "nan,,CONSTANT,0", "9.9E37,,CONSTANT,0", "2_4.1,,CONSTANT,0",
+        ",,CONSTANT,0",
+    ],
+)  # fmt: skip
 def test_a_reply_that_is_not_the_chambers_state_is_a_bad_one(reply: str) -> None:
     driver, line = espec(("MON?", reply))
     with line, pytest.raises(BadReply):
         driver.read()
+
+
+@pytest.mark.fault("F11", family="espec")
+@pytest.mark.parametrize("field", ["-273.1", "999.9", "250.1"])
+def test_what_no_sensor_can_show_is_not_a_number(field: str) -> None:
+    driver, line = espec(("MON?", f"{field},999,CONSTANT,0"))
+    with line:
+        reading = driver.read()[1]
+    assert math.isnan(reading.temperature_degC)
+    assert math.isnan(reading.humidity_pct)
+
+
+def test_alarm_limits_upside_down_are_none() -> None:
+    driver, line = espec(("TEMP?", "23.0,23.0,-40.0,150.0"))
+    with line, pytest.raises(BadReply, match="alarm limits"):
+        driver.range(1)
 
 
 def test_the_range_is_what_the_alarm_limits_allow() -> None:

@@ -135,6 +135,7 @@ def test_a_regulation_limit_is_not_a_fault() -> None:
     assert reading("+3.7E+00;+1.0E+00;+384;+2;+2;1").fault == ""
 
 
+@pytest.mark.fault("F08", family="keysight_aps")
 @pytest.mark.parametrize("turn", [0, 1])
 def test_a_reply_that_comes_twice_does_not_fit_the_next_question(turn: int) -> None:
     replies = ["+3.7E+00;+1.0E+00;+0;+0;+2;1", "1;+3.7E+00;+1.0E+00;+0;+0;+2"]
@@ -146,15 +147,20 @@ def test_a_reply_that_comes_twice_does_not_fit_the_next_question(turn: int) -> N
         driver.read()
 
 
+@pytest.mark.fault("F11", family="keysight_aps")
 @pytest.mark.parametrize("text", ["9.9E37", "-9.9E37", "9.91E37", "nan", "inf"])
 def test_infinity_is_never_a_number(text: str) -> None:
     assert isnan(reading(f"+3.7E+00;{text};+0;+0;+2;1").current_A)
 
 
+@pytest.mark.fault("F11", family="keysight_aps")
 @pytest.mark.parametrize(
     "reply",
-    ["0-113;+3.7;+0;+0;+2;1", "+3.7;+1.0;+0;+0;+2", "", "+3,7;+1.0;+0;+0;+2;1", "+3.7;1;x;0;2;1"],
-)
+    [
+        "0-113;+3.7;+0;+0;+2;1", "+3.7;+1.0;+0;+0;+2", "", "+3,7;+1.0;+0;+0;+2;1",
+        "+3.7;1;x;0;2;1", ";1;0;0;2;1", "+3_7;1;0;0;2;1", "+3.7 ;1;0;0;2;1", "+3.7;1;0;0;-2;1",
+    ],
+)  # fmt: skip
 def test_a_reply_that_is_not_six_numbers_is_never_a_reading(reply: str) -> None:
     driver = ready((READS[0], reply))
     with pytest.raises(BadReply):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
@@ -317,6 +318,27 @@ def test_a_missing_voltage_is_not_taken_for_another_channels() -> None:
     with ScriptedText(*IDENTIFY, (VOLTAGES, output)) as line:
         driver = identified(line, Options(channels=2, read_voltage=True))
         with pytest.raises(BadReply, match="1 voltages for 2"):
+            driver.read()
+
+
+@pytest.mark.fault("F11", family="palmsens")
+def test_a_voltage_that_is_none_is_not_a_number() -> None:
+    output = ["e", "Pab     nan", "Pab8061A80u", "T1", ""]
+    with ScriptedText(*IDENTIFY, (VOLTAGES, output)) as line:
+        readings = identified(line, Options(channels=2, read_voltage=True)).read()
+    assert math.isnan(readings[1].voltage_V)
+    assert readings[2].voltage_V == 0.4
+
+
+@pytest.mark.fault("F11", family="palmsens")
+@pytest.mark.parametrize(
+    "package", ["P", "Pab", "Pab8030D40", "Pab8030D4,0u", "Pab8030D40q", "Pab9.9E37"]
+)
+def test_what_is_no_package_is_no_voltage(package: str) -> None:
+    output = ["e", package, "Pab8061A80u", "T1", ""]
+    with ScriptedText(*IDENTIFY, (VOLTAGES, output)) as line:
+        driver = identified(line, Options(channels=2, read_voltage=True))
+        with pytest.raises(BadReply):
             driver.read()
 
 

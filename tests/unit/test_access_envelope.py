@@ -127,16 +127,19 @@ def test_an_unsafe_station_is_refused(station):
     assert refused(payload(station=station)).message.startswith("station")
 
 
+@pytest.mark.fault("F75")
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
 def test_a_number_that_is_not_finite_is_refused(number):
     data = payload().replace(b'"A1"', b'"A1", "reason": ' + number.encode())
     assert refused(data).message.startswith("not JSON")
 
 
+@pytest.mark.fault("F75")
 def test_a_duplicate_key_is_refused():
     assert refused(b'{"id": "a", "id": "b"}').message.startswith("not JSON")
 
 
+@pytest.mark.fault("F75")
 def test_a_payload_larger_than_the_limit_is_refused_unread():
     assert "bytes" in refused(payload(reason="x" * MAX_BYTES)).message
 
@@ -153,10 +156,12 @@ def test_a_payload_nested_deeper_than_the_limit_is_refused():
     assert "nested" not in refused(nested(MAX_DEPTH)).message
 
 
+@pytest.mark.fault("F75")
 def test_a_depth_bomb_is_refused_and_not_followed():
     assert refused(b"[" * MAX_BYTES).message.startswith("not JSON")
 
 
+@pytest.mark.fault("F75")
 @pytest.mark.parametrize(
     "data", [b"", b"\xff", b"null", b"[]", b"7", b'"id"', "{}".encode("utf-16")]
 )

@@ -92,6 +92,7 @@ async def test_a_command_that_takes_long_does_not_hold_up_the_next(tmp_path, des
     writer.close()
 
 
+@pytest.mark.fault("F75")
 @pytest.mark.parametrize(
     "garbage",
     [b"{\n", b"[]\n", b"1\n", b"null\n", b"\xff\xfe\n", b'{"verb": "stop"}\n', b"{}\n",

@@ -268,6 +268,7 @@ MISTAKES = [
 ]
 
 
+@pytest.mark.fault("F69")
 @pytest.mark.parametrize(("old", "new", "said", "remedy"), MISTAKES)
 def test_a_mistake_is_one_error_with_its_place_and_a_remedy(
     load: Any, old: str, new: str, said: str, remedy: str

@@ -59,6 +59,7 @@ def test_every_kind_of_step_is_read() -> None:
     }
 
 
+@pytest.mark.fault("F69")
 @pytest.mark.parametrize(
     ("old", "new", "said", "remedy"),
     [

@@ -16,6 +16,7 @@ from daq.yamlfile import DEEPEST, LARGEST_FILE, MOST_NODES, Document, parse, pla
 from tests.unit.marked import refusal
 
 
+@pytest.mark.fault("F71")
 @pytest.mark.parametrize(
     ("word", "value"),
     [
@@ -74,6 +75,7 @@ def test_the_hash_is_of_the_bytes_as_they_lie_on_disk(tmp_path: Path) -> None:
     assert document.data == {"a": 1, "b": [1, 2]}
 
 
+@pytest.mark.fault("F69")
 @pytest.mark.parametrize(
     ("marked", "said"),
     [
@@ -128,6 +130,12 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
         read(tmp_path / "lab.yaml")
 
 
+@pytest.mark.fault("F69")
+def test_half_a_surrogate_in_a_text_from_elsewhere_is_refused() -> None:
+    with pytest.raises(InputError, match=r"<text>:2:4: byte 0xed is not UTF-8"):
+        parse("a: 1\nb: \ud800")
+
+
 def test_an_impossible_escape_is_refused() -> None:
     with pytest.raises(InputError, match="is not YAML"):
         parse('a: "\\UFFFFFFFF"')
@@ -150,6 +158,7 @@ def test_the_number_of_nodes_is_bounded() -> None:
         parse("\n".join(lines))
 
 
+@pytest.mark.fault("F70")
 def test_a_large_file_is_refused_before_it_is_read_whole(tmp_path: Path) -> None:
     file = tmp_path / "big.yaml"
     with file.open("wb") as out:
@@ -158,6 +167,7 @@ def test_a_large_file_is_refused_before_it_is_read_whole(tmp_path: Path) -> None
         read(file)
 
 
+@pytest.mark.fault("F70")
 @pytest.mark.parametrize(
     "bomb",
     [

@@ -30,15 +30,26 @@ class LabClock:
 
     At factor 1 Unix time is the system's (it follows NTP); otherwise it runs on from the
     moment of construction, so that stamps and durations agree.
+
+    Args:
+        factor: lab seconds a real second.
+        since_utc_s: where accelerated lab time had got to before; it does not go back to the
+            present when the daemon is started again.
     """
 
-    def __init__(self, factor: float = 1.0, *, now: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        factor: float = 1.0,
+        *,
+        since_utc_s: float = 0.0,
+        now: Callable[[], float] = monotonic,
+    ) -> None:
         if not factor >= 1.0:
             raise ValueError(f"clock factor must be >= 1, not {factor}")
         self.factor = factor
         self._now = now
         self._start = now()
-        self._start_utc = time.time()
+        self._start_utc = max(time.time(), since_utc_s)
 
     def at(self, stamp_s: float) -> float:
         """Lab seconds since construction at a `monotonic()` stamp."""

@@ -143,6 +143,20 @@ class UpsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ResumePolicy:
+    """When an interrupted run may go on by itself.
+
+    Attributes:
+        within_s: longest time that the daemon may have been away, real time.
+        voltage_V: how far from the expected relaxation the cell's voltage may be.
+    """
+
+    automatic: bool = True
+    within_s: float = 900.0
+    voltage_V: float = 0.02
+
+
+@dataclass(frozen=True, slots=True)
 class Lab:
     """One lab file, checked.
 
@@ -162,6 +176,7 @@ class Lab:
     clock_factor: float
     mqtt: MqttConfig
     access: AccessConfig
+    resume: ResumePolicy
     visa_backend: str
     restarts_crashes: int
     restarts_within_s: float
@@ -210,6 +225,7 @@ def load_lab(path: Path | str) -> Lab:
         clock_factor=file.clock.factor,
         mqtt=_mqtt(file.mqtt, file.lab, folder),
         access=_access(file.access, folder),
+        resume=ResumePolicy(file.resume.automatic, file.resume.within, file.resume.voltage),
         visa_backend=file.visa.backend,
         restarts_crashes=file.restarts.crashes,
         restarts_within_s=file.restarts.within,

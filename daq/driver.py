@@ -31,6 +31,8 @@ from daq.model import (
 )
 
 ENTRY_POINT_GROUP = "daq.drivers"
+WATCHDOG = "watchdog"
+"""`Reading.fault` of a channel whose own watchdog, and nothing else, has opened the output."""
 
 
 class DriverOptions(BaseModel):

@@ -105,6 +105,17 @@ class AccessModel(FileModel):
     OFF); on any other broker every command must be signed."""
 
 
+class ResumeModel(FileModel):
+    """What becomes of a run that a crash or a restart of the daemon has interrupted."""
+
+    automatic: bool = True
+    """Whether it may go on by itself; false: it waits for its operator."""
+    within: Duration = 900.0
+    """Longest time that the daemon may have been away (real time)."""
+    voltage: Annotated[float, Quantity((units.VOLTAGE,), above=0.0)] = 0.02
+    """How far from the expected relaxation the cell's voltage may be."""
+
+
 class VisaModel(FileModel):
     """Which VISA library opens VISA resources."""
 
@@ -317,6 +328,8 @@ class LabFileModel(FileModel):
     """Broker."""
     access: AccessModel = AccessModel()
     """Keys and roles."""
+    resume: ResumeModel = ResumeModel()
+    """Interrupted runs."""
     visa: VisaModel = VisaModel()
     """VISA library."""
     restarts: RestartsModel = RestartsModel()

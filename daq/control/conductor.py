@@ -356,6 +356,13 @@ class Conductor:
         self._log.warning("paused", run=run.info.id, reason=reason)
         return ""
 
+    def repause(self, reason: str) -> None:
+        """A run that is paused stays so for another reason."""
+        if self.run and self.paused:
+            self.paused = reason
+            self._reports.note(EventKind.PAUSED, reason=reason)
+            self._log.warning("stays paused", run=self.run.info.id, reason=reason)
+
     def resume(self, by: str) -> str:
         """Go on with the same step at the next sample; empty, or why not."""
         if self.run is None:

@@ -1,18 +1,30 @@
 """What an earlier session left behind: latches, unfinished runs, the sentinel's reports.
 
 Read once when control comes up. Latches hold on. A run that was interrupted comes back paused,
-as it was at its checkpoint, and waits for its operator; nothing is energised by a restart.
+as it was at its checkpoint; nothing is energised by a restart. Whether it goes on by itself or
+waits for its operator is judged later, with the instruments online (daq/control/resumption.py).
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
+from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
+from daq.clock import wall
+from daq.config import ResumePolicy
 from daq.control.alarms import Alarms, Cause
 from daq.control.assembly import Bench
+from daq.control.resumption import (
+    EDGES,
+    RESTARTED,
+    Interruption,
+    Resumptions,
+    expected_voltage,
+    pause_of,
+)
+from daq.control.run import Run
 from daq.control.start import Starter
 from daq.errors import DaqError
 from daq.journal import Journal, JournalReader, Kept, ended
@@ -28,6 +40,7 @@ _KEPT = (
     Kept.ALARM,
     Kept.MAINTENANCE,
     Kept.LAB,
+    Kept.ALIVE,
 )
 _log = get_logger()
 
@@ -56,10 +69,21 @@ class Earlier:
         """Everything that was kept: kind -> name -> document."""
         return self._kept
 
-    def restore(self, bench: Bench, starter: Starter, alarms: Alarms) -> None:
+    @property
+    def lab_utc_s(self) -> float:
+        """Where lab time had got to; 0 when it is not known."""
+        return float(self._alive.get("lab_utc_s", 0.0))
+
+    @property
+    def _alive(self) -> Mapping[str, float]:
+        return self._kept[Kept.ALIVE].get("control", {})
+
+    def restore(
+        self, bench: Bench, starter: Starter, alarms: Alarms, resumptions: Resumptions
+    ) -> None:
         """Put latches and unfinished runs back where they were. Before any bus runs."""
         for info in self._unfinished:
-            self._restore_run(info, bench, starter, alarms)
+            self._restore_run(info, bench, starter, resumptions)
         for name, trip in self._kept[Kept.TRIP].items():
             if station := bench.stations.get(name):
                 station.latch = Trip(trip["check"], trip["message"], trip["source"])
@@ -68,7 +92,9 @@ class Earlier:
             if station := bench.stations.get(name):
                 station.history.restore(document)
 
-    def _restore_run(self, info: RunInfo, bench: Bench, starter: Starter, alarms: Alarms) -> None:
+    def _restore_run(
+        self, info: RunInfo, bench: Bench, starter: Starter, resumptions: Resumptions
+    ) -> None:
         station = bench.stations.get(info.station)
         checkpoint = self._kept[Kept.CHECKPOINT].get(info.id)
         if station is None or checkpoint is None:
@@ -79,16 +105,29 @@ class Earlier:
         except (DaqError, LookupError, TypeError, ValueError) as error:
             self._abandon(info, f"it cannot be restored: {error}")
             return
-        gap = {"from_utc_s": checkpoint["utc_s"], "to_utc_s": time.time()}
+        found = self._interruption(run, starter.lab_sha256, resumptions.policy)
+        gap = {"from_utc_s": checkpoint["utc_s"], "to_utc_s": station.utc()}
+        away_s = {"away_s": None if isnan(found.away_s) else found.away_s}
         with self._journal.together():
-            station.conductor.begin(run, paused="the daemon was restarted")
-            station.note(EventKind.GAP, **gap, reason="the daemon was not running")
-        message = f"{info.station}: the run waits for daq resume: the daemon was restarted"
-        alarms.raise_(Cause.RUN_WAITS, message, station=info.station)
-        _log.warning("run waits to be resumed", run=info.id, station=info.station)
+            station.conductor.begin(run, paused=RESTARTED)
+            station.note(EventKind.GAP, **gap, **away_s, reason="the daemon was not running")
+        resumptions.add(station, found)
+        _log.warning("run was interrupted", run=info.id, station=info.station, **away_s)
+
+    def _interruption(self, run: Run, lab_sha256: str, policy: ResumePolicy) -> Interruption:
+        info = run.info
+        with JournalReader(self._journal.path) as reader:
+            events, records = reader.events(info.id), reader.around_edges(info, EDGES)
+        return Interruption(
+            run,
+            away_s=wall() - self._alive.get("utc_s", nan),
+            paused=pause_of(events),
+            lab_changed=info.document["lab"]["sha256"] != lab_sha256,
+            expected_V=expected_voltage(records, policy.voltage_V),
+        )
 
     def _abandon(self, info: RunInfo, reason: str) -> None:
-        now = time.time()
+        now = wall()
         data = {"outcome": "failed", "reason": reason}
         self._journal.append(Event(EventKind.RUN_ENDED, now, info.station, info.id, data=data))
         self._journal.save_run(ended(info, now, "failed"))

@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from daq.bus.heartbeat import LOOP_SLOT, Heartbeat
 from daq.clock import monotonic
 from daq.control.assembly import Bench
+from daq.control.resumption import STOPPING
 from daq.control.station import Station
 from daq.driver import Chamber, Potentiostat
 from daq.errors import InstrumentError
@@ -95,6 +96,6 @@ def _leave(station: Station) -> None:
     """Pause the run and switch off; an unreachable output that was verified OFF stays as it is."""
     conductor, output = station.conductor, station.output
     if conductor.run and not conductor.paused:
-        conductor.pause("the daemon is stopping", station.last)
+        conductor.pause(STOPPING, station.last)
     if output.on or output.owed or output.instrument.online:
         output.off()

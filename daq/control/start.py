@@ -1,7 +1,7 @@
 """How a run comes to be: checks first, everything compiled, nothing energised.
 
 Also how one comes back: a run that a crash or a restart interrupted is restored, paused, from
-its checkpoint, and waits for its operator.
+its checkpoint.
 """
 
 from __future__ import annotations
@@ -44,6 +44,11 @@ class Starter:
         self._clock = clock
         self._journal = journal
         self._ids: set[str] = set()
+
+    @property
+    def lab_sha256(self) -> str:
+        """Of the lab file that this daemon runs."""
+        return self._lab.sha256
 
     def make(self, station: Station, command: Command) -> Run:
         """Check and compile everything that a `start` command asks for.

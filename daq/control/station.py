@@ -24,10 +24,22 @@ from daq.control.output import CyclerOutput
 from daq.control.sweeper import Sweeper
 from daq.control.thermostat import Thermostat
 from daq.control.tripped import History
+from daq.driver import WATCHDOG
 from daq.errors import InstrumentError
 from daq.journal import Journal, Kept
 from daq.logs import get_logger
-from daq.model import ChannelRef, Event, EventKind, Limits, Mode, Record, Sample, Severity, Trip
+from daq.model import (
+    ChannelRef,
+    Event,
+    EventKind,
+    Limits,
+    Mode,
+    Reading,
+    Record,
+    Sample,
+    Severity,
+    Trip,
+)
 
 OWED_ALARM_S = 2.0
 """An OFF that is not verified for so long pages somebody."""
@@ -229,23 +241,35 @@ class Station:
         known, so it is switched off and energised by the whole sequence again.
         """
         was_on = self.output.on
+        found = Reading()
         try:
-            left_on = not was_on and self._is_on()
+            found = self._found()
         finally:
             self.output.off()
-        if left_on:
+        if found.output_on and not was_on:
             cycler = self.wiring.cycler
             self._alarm(Cause.FOUND_ON, f"{cycler} was ON when it was found; it was switched OFF")
         if not self.output.owed:  # also one that an earlier session left
             self._alarms.end(Cause.OFF_NOT_VERIFIED, station=self.name)
+        if found.fault == WATCHDOG and not self.latch:
+            self._forgive_silence()
         if channel := self.output.instrument.ranges.get(self.output.channel):
             self.guard.output.set_range(max(abs(bound) for bound in channel.current_A))
         if was_on and not self.latch:
             self.conductor.hold("the link was lost", self.last)
 
-    def _is_on(self) -> bool:
-        reading = self.output.instrument.read().get(self.output.channel)
-        return reading is not None and bool(reading.output_on)
+    def _found(self) -> Reading:
+        return self.output.instrument.read().get(self.output.channel, Reading())
+
+    def _forgive_silence(self) -> None:
+        """Its watchdog has fired, because nobody spoke to it: known, ours, and no trip."""
+        try:
+            self.output.driver.clear(self.output.channel)
+        except InstrumentError as error:
+            self.output.instrument.failed(error)
+            return
+        text = f"the watchdog of {self.wiring.cycler} had fired; cleared, the output is OFF"
+        self.note(EventKind.NOTE, text=text)
 
     # Every tick of the home bus.
 

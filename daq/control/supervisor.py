@@ -21,7 +21,7 @@ from dataclasses import asdict
 from typing import Any
 
 from daq.bus.heartbeat import LOOP_SLOT, SENTINEL_SLOT, Heartbeat
-from daq.clock import LabClock, monotonic
+from daq.clock import LabClock, monotonic, wall
 from daq.config import Lab
 from daq.control import processes
 from daq.control.alarms import Alarms, Cause
@@ -41,9 +41,11 @@ from daq.control.instrument import Instrument
 from daq.control.living import Living
 from daq.control.lock import locked
 from daq.control.recipes import Recipes
+from daq.control.resumption import STOPPING, Resumptions
 from daq.control.server import CommandServer
 from daq.control.stalls import StallWatch, Watched
 from daq.control.start import Starter, software
+from daq.control.station import Station
 from daq.control.status import station_status
 from daq.errors import DaqError, InputError
 from daq.journal import Journal, Kept
@@ -66,11 +68,11 @@ class Supervisor:
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
-        self._clock = LabClock(lab.clock_factor)
         self._journal = Journal(lab.data / "journal.sqlite")
         self._heartbeat = Heartbeat(lab.data / "heartbeat")
         self._stopping = asyncio.Event()
         self._earlier = Earlier(self._journal)
+        self._clock = LabClock(lab.clock_factor, since_utc_s=self._earlier.lab_utc_s)
         self._alarms = Alarms(
             self._journal,
             lambda: self._clock.utc(monotonic()),
@@ -78,6 +80,7 @@ class Supervisor:
             chambers=chambers(lab),
         )
         self._faults = Faults(self._journal, self._alarms)
+        self._resumptions = Resumptions(lab.resume, self._why_not, self._waits_for_operator)
         self._bench = assemble(lab, self._surroundings())
         self._recipes = Recipes(lab.data / "recipes.json", lab.file, self._bench.slots)
         self._starter = Starter(lab, self._bench, self._clock, self._journal)
@@ -144,7 +147,7 @@ class Supervisor:
         self._note(EventKind.SESSION_STARTED, **software(), pid=os.getpid(), lab_sha256=lab_sha256)
         self._door.open(self._lab, self._earlier.kept[Kept.LAB])
         self._earlier.read_sentinel_reports(self._lab.data, self._alarms)
-        self._earlier.restore(self._bench, self._starter, self._alarms)
+        self._earlier.restore(self._bench, self._starter, self._alarms, self._resumptions)
         self._alarms.drain()
         self._heartbeat.beat(LOOP_SLOT)
         self._recipes.write_now()
@@ -191,6 +194,7 @@ class Supervisor:
             self._living.tend()
             self._health.tend()
             self._watch_over.look()
+            self._resumptions.tend()
             self._alarms.drain()
             self._keep_states()
             self._door.tell()
@@ -210,8 +214,13 @@ class Supervisor:
         if monotonic() < self._state_at:
             return
         self._state_at = monotonic() + STATE_S
+        alive = {"utc_s": wall(), "lab_utc_s": self._clock.utc(monotonic())}
+        self._journal.keep(Kept.ALIVE, "control", alive)
         for station in self._bench.stations.values():
             self._journal.keep(Kept.STATE, station.name, station_status(station))
+
+    def _waits_for_operator(self, station: Station, reason: str) -> None:
+        self._alarms.raise_(Cause.RUN_WAITS, f"the run {reason}", station=station.name)
 
     # Asked by the bus threads.
 
@@ -221,7 +230,7 @@ class Supervisor:
         if station.latch:
             return f"tripped: {station.latch.message}"
         if self._stopping.is_set():
-            return "the daemon is stopping"
+            return STOPPING
         if self._heartbeat.age_s(SENTINEL_SLOT) > SENTINEL_SILENCE_S:
             return "the sentinel does not run"
         if not self._recipes.known(station.wiring.cycler.instrument):

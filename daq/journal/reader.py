@@ -24,7 +24,7 @@ from daq.journal.tables import (
     record_from,
     run_from,
 )
-from daq.model import Entry, Event, EventKind, RunInfo
+from daq.model import Entry, Event, EventKind, Record, RunInfo
 
 DAMAGE = (sqlite3.Error, ValueError, TypeError, OverflowError, RecursionError)
 """What reading raises when pages of the file are not what was written."""
@@ -166,6 +166,29 @@ class JournalReader:
     def _batch(self, query: str, *arguments: object) -> list[tuple[Any, ...]]:
         with self._understood():
             return self._database.execute(query, arguments).fetchall()
+
+    def around_edges(self, run: RunInfo, edges: int) -> list[Record]:
+        """The records on both sides of a run's latest step edges, and its last one; in order.
+
+        A run's first edge is the one from the idle station's last record to its first.
+        """
+        latest = "SELECT seq FROM event WHERE run = ? AND kind = ? ORDER BY seq DESC LIMIT ?"
+        ended = self._batch(latest, run.id, EventKind.STEP_ENDED.value, edges)
+        found: dict[int, Record] = {}
+        for (seq,) in ended:
+            self._add(found, "run = ? AND seq < ? ORDER BY seq DESC", run.id, seq)
+            self._add(found, "run = ? AND seq > ? ORDER BY seq", run.id, seq)
+        self._add(found, "run = ? AND seq > ? ORDER BY seq DESC", run.id, 0)
+        if len(ended) < edges:
+            self._add(found, "run = ? AND seq > ? ORDER BY seq", run.id, 0)
+            idle = "run = '' AND station = ? AND seq < ? ORDER BY seq DESC"
+            self._add(found, idle, run.station, min(found, default=0))
+        return [found[seq] for seq in sorted(found)]
+
+    def _add(self, found: dict[int, Record], which: str, name: str, seq: int) -> None:
+        query = f"{SELECT_RECORD} WHERE {which} LIMIT 1"
+        for row in self._batch(query, name, seq):
+            found[row[-1]] = record_from(row)
 
     def events(self, run: str = "", kinds: frozenset[EventKind] | None = None) -> list[Event]:
         """The events of one run (all events when `run` is empty), in order."""

@@ -89,6 +89,7 @@ class Kept:
     ALARM = "alarm"  # "open": the alarms that are
     LAB = "lab"  # by lab: hash of the lab file of the last session
     MAINTENANCE = "maintenance"  # by station: its window
+    ALIVE = "alive"  # one, `control`: when it was last known to live, in real and in lab time
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:

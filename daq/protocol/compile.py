@@ -74,6 +74,7 @@ def compile_protocol(
         longest_s=min(model.safety.time or inf, _SPARE * builder.at_most_s + _SPARE_S),
         cycles=min(model.safety.cycles or inf, builder.cycles),
         checks=model.safety.checks.checks(NOTHING_SET),
+        waits_for_operator=model.resume == "operator",
     )
 
 

@@ -140,6 +140,7 @@ class Program:
         longest_s: what S3 allows: that sum, or what `safety` says if it is less.
         cycles: what S3 allows: as many as there are, or what `safety` says if it is less.
         checks: what `safety` says of the guard's thresholds; they only tighten the station's.
+        waits_for_operator: it never goes on by itself after an interruption.
     """
 
     protocol: str
@@ -153,6 +154,7 @@ class Program:
     longest_s: float = inf
     cycles: float = inf
     checks: Checks = NOTHING_SET
+    waits_for_operator: bool = False
 
     @property
     def steps(self) -> tuple[Step, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -59,6 +59,9 @@ class ProtocolModel(FileModel):
         default_factory=dict[str, str | int | float]
     )
     """Name -> value; used as `$name`, and may be given anew at the start of a run."""
+    resume: Literal["automatic", "operator"] = "automatic"
+    """After a crash or a restart: go on by itself where the lab file's `resume` allows it, or wait
+    for the operator always."""
     record: RecordModel = RecordModel()
     """Recording rule."""
     safety: SafetyModel = SafetyModel()

@@ -6,8 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from daq.config import ResumePolicy
 from daq.control.alarms import Alarms
 from daq.control.earlier import Earlier
+from daq.control.resumption import Resumptions
 from daq.control.run import Run
 from daq.control.start import Starter
 from daq.journal import Journal, JournalReader, Kept
@@ -27,6 +29,7 @@ def info(run="run-A1", station="A1", **changes):
             "id": CELL.id, "nominal_capacity_Ah": 2.5, "chemistry": "NMC", "batch": "",
             "limits": SPANS, "metadata": {},
         },
+        "lab": {"sha256": "of the lab file"},
     }  # fmt: skip
     return RunInfo(run, station, CELL.id, "test", 1e9, document | changes)
 
@@ -120,9 +123,11 @@ def after_restart(path, stand, fill):
     assert journal.sync().wait(20.0)
     earlier = Earlier(journal)
     bench = bench_of(stand)
-    made = Starter(None, bench, stand.lab_clock, journal)  # type: ignore[arg-type]
+    lab = SimpleNamespace(sha256="of the lab file")
+    made = Starter(lab, bench, stand.lab_clock, journal)  # type: ignore[arg-type]
     stand.station._journal = journal
-    earlier.restore(bench, made, Alarms(journal, lambda: 1.0))  # type: ignore[arg-type]
+    resumptions = Resumptions(ResumePolicy(), lambda _: "", lambda *_: None)
+    earlier.restore(bench, made, Alarms(journal, lambda: 1.0), resumptions)  # type: ignore[arg-type]
     journal.close()
     with JournalReader(path) as reader:
         return earlier, reader.events(), {run.id: run.outcome for run in reader.runs()}

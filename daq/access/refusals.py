@@ -13,6 +13,8 @@ from dataclasses import dataclass
 FIRST_INTERVAL_S = 1.0
 LONGEST_INTERVAL_S = 600.0
 MOST_KINDS = 32
+NEW_KIND_S = 20.0
+"""Whoever makes up a new name each time is told apart from the others no more often than this."""
 LONGEST_TEXT = 200
 
 
@@ -41,16 +43,26 @@ class Refusals:
 
     def __init__(self) -> None:
         self._kinds: dict[Refusal, _Kind] = {}
+        self._new = float(MOST_KINDS)
+        self._new_at_s = 0.0
 
     def note(self, refusal: Refusal, now_s: float) -> None:
         """Count a refusal."""
         kind = Refusal(
             refusal.client[:64], refusal.verb[:64], refusal.reason[:LONGEST_TEXT], count=1
         )
-        if kind not in self._kinds and len(self._kinds) >= MOST_KINDS:
+        if kind not in self._kinds and not self._may_be_new(now_s):
             kind = OTHERS
         known = self._kinds.setdefault(kind, _Kind(0, now_s))
         known.count += refusal.count
+
+    def _may_be_new(self, now_s: float) -> bool:
+        self._new = min(MOST_KINDS, self._new + (now_s - self._new_at_s) / NEW_KIND_S)
+        self._new_at_s = now_s
+        if self._new < 1.0 or len(self._kinds) >= MOST_KINDS:
+            return False
+        self._new -= 1.0
+        return True
 
     def due(self, now_s: float) -> Iterator[Refusal]:
         """What is to be told now, with how often it was refused since it was told last."""

@@ -23,7 +23,7 @@ from typing import Any
 from daq.bus.heartbeat import LOOP_SLOT, SENTINEL_SLOT, Heartbeat
 from daq.clock import LabClock, monotonic, wall
 from daq.config import Lab
-from daq.control import processes
+from daq.control import notify, processes
 from daq.control.alarms import Alarms, Cause
 from daq.control.alarms.book import counts
 from daq.control.alarms.verbs import AlarmVerbs
@@ -121,6 +121,7 @@ class Supervisor:
         loop.set_exception_handler(self._unexpected)
         self._come_up()
         await self._server.start()
+        notify.ready()
         _log.info("serving", lab=self._lab.name, stations=len(self._bench.stations))
         try:
             await self._watch()
@@ -190,6 +191,7 @@ class Supervisor:
     async def _watch(self) -> None:
         while not self._stopping.is_set():
             self._heartbeat.beat(LOOP_SLOT)
+            notify.alive()
             self._write_recipes()
             self._living.tend()
             self._health.tend()
@@ -279,6 +281,7 @@ class Supervisor:
 
     async def _go_down(self) -> bool:
         _log.info("stopping")
+        notify.stopping()
         self._stopping.set()  # also when it goes down for a reason of its own
         self._conditions.finish()
         self._stalls.finish()

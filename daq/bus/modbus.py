@@ -7,6 +7,7 @@ own clients retry, reconnect unasked, start the timeout anew with every chunk an
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Sequence
 from typing import Literal
 
@@ -177,7 +178,10 @@ class ModbusLine(SessionLine):
 
         The late reply of a gateway that does not repeat numbers would answer the next question.
         """
-        exact = self._framer.buildFrame(reply)
+        try:
+            exact = self._framer.buildFrame(reply)
+        except struct.error as error:  # a reply of another function, with a content beyond it
+            raise BadReply(f"{self} sent garbage: {frames.hex(' ')}") from error
         numbered = reply.transaction_id == self._number and frames.endswith(exact)
         if not (numbered if self._numbered else exact in frames):
             raise BadReply(f"{self} sent a frame with a wrong header: {frames.hex(' ')}")

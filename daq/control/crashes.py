@@ -42,7 +42,7 @@ def recent_crashes(data: Path, within_s: float, now_s: float) -> list[float]:
 def _noted(path: Path) -> list[float]:
     try:
         return [float(moment) for moment in json.loads(path.read_text())]
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError):
         return []
 
 

@@ -22,6 +22,7 @@ from daq.driver import AnyDriver, Range
 from daq.errors import InstrumentError
 from daq.model import Protection, Reading, Setpoint, Spectrum
 from drivers.binder import Binder, BinderOptions
+from drivers.ea_psb import EaPsb
 from drivers.espec import Espec, EspecOptions
 from drivers.keysight_aps import KeysightAps
 from drivers.methodscript import Sweep, parse_package
@@ -116,6 +117,11 @@ def palmsens(data: bytes) -> None:
     session(PalmSens(line, options), wire, COMMON + POTENTIOSTAT, order, "cell_on")
 
 
+def ea_psb(data: bytes) -> None:
+    wire, line, order = text_line(data, EaPsb.settings)
+    session(EaPsb(line), wire, COMMON + CYCLER, order, "OUTP(:STAT)? (1|ON)")
+
+
 def espec(data: bytes) -> None:
     wire, line, order = text_line(data[1:], Espec.settings)
     options = EspecOptions(old_protocol=bool(data[:1] > b"\x7f"))
@@ -192,7 +198,12 @@ def registers(data: bytes, framing: Framing) -> None:
     for byte in data[:4]:
         count = byte % 8 + 1
         try:
-            if byte & 0x80:
+            if byte & 0xE0 == 0xE0:
+                bits = (line.read_coils if byte & 0x10 else line.read_inputs)(byte, count)
+                assert len(bits) == count
+            elif byte & 0xC0 == 0xC0:
+                line.write_coil(byte, bool(byte & 1))
+            elif byte & 0x80:
                 line.write(byte, [7] * count)
             elif byte & 0x40:
                 line.write_one(byte, 7)

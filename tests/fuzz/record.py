@@ -18,10 +18,11 @@ from daq.bus.session import Session
 from daq.bus.text import WireTextLine
 from daq.driver import AnyDriver
 from drivers.binder import Binder, BinderOptions
+from drivers.ea_psb import EaPsb
 from drivers.espec import Espec
 from drivers.keysight_aps import KeysightAps
 from drivers.palmsens import Options, PalmSens
-from simulators import binder, espec, keysight_aps, palmsens
+from simulators import binder, ea_psb, espec, keysight_aps, palmsens
 from simulators.cell import Cell
 from simulators.chamber import ChamberModel
 from simulators.clock import ManualClock
@@ -91,6 +92,13 @@ def record_keysight() -> None:
         sent, said = text_box(box, clock, made, COMMON + CYCLER)
         keep("keysight_aps", model.lower(), said)
         keep("sim_keysight_aps", model.lower(), sent)
+
+
+def record_ea_psb() -> None:
+    box, clock = on_cell(ea_psb.EaPsb, {})
+    made = lambda wire: EaPsb(WireTextLine(Session(wire), _eager(EaPsb.settings)))  # noqa: E731
+    _, said = text_box(box, clock, made, COMMON + CYCLER)
+    keep("ea_psb", "psb", said)
 
 
 def record_palmsens() -> None:
@@ -174,6 +182,8 @@ def record_texts() -> None:
 def record_state() -> None:
     keep("journal", "header", b"\0\4\2\4\2\2\2\2" + b"\4\0\0\x08" + b"\xff" * 8)
     keep("journal", "cut", b"\x0f\0\0\0")
+    keep("notes", "crashes", b"[950.5, 990]")
+    keep("notes", "broker", b'{"url": "mqtt://127.0.0.1:18830", "kind": "embedded", "pid": 1}')
     recipe = {"kind": "tcp", "address": "127.0.0.1", "port": 9, "frame": "", "command": [],
               "exchanges": [["4f", "30"]]}  # fmt: skip
     document = {"buses": {"2": "aps1"}, "instruments": {"aps1": recipe}}
@@ -182,6 +192,7 @@ def record_state() -> None:
 
 if __name__ == "__main__":
     record_keysight()
+    record_ea_psb()
     record_palmsens()
     record_espec()
     record_binder()

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from daq import sentinel
 from daq.bus.heartbeat import SLOTS
+from daq.control.crashes import recent_crashes
 from daq.errors import JournalError
+from daq.gateway.broker import _last_port
 from daq.journal import Journal, JournalReader
 from daq.model import Event, EventKind, Record, RunInfo
 from tests.fuzz.text_targets import FOLDER
@@ -69,6 +71,19 @@ def edited(content: bytes, data: bytes) -> bytes:
         else:
             changed[at : at + len(new)] = new
     return bytes(changed)
+
+
+NOTES = FOLDER / "notes"
+
+
+def notes(data: bytes) -> None:
+    """What the daemon noted for its next start: crashes, the broker's address, the last beat."""
+    NOTES.mkdir(exist_ok=True)
+    for name in ("crashes.json", "broker.json", "heartbeat"):
+        (NOTES / name).write_bytes(data)
+    found = recent_crashes(NOTES, 60.0, 1000.0)
+    assert all(0.0 <= 1000.0 - moment < 60.0 for moment in found)
+    assert 0 <= _last_port(NOTES) < 65536
 
 
 HEARTBEAT = FOLDER / "heartbeat"

@@ -38,6 +38,7 @@ check: $(VENV)/dev.stamp
 TRIALS ?= 1000
 SECONDS ?= 600
 HOURS ?= 1
+FACTOR ?= 1
 
 torture: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest tests/torture --trials $(TRIALS) --timeout 0 -rA -s
@@ -46,7 +47,7 @@ fuzz: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest tests/fuzz --seconds $(SECONDS) --timeout 0 -rA -s
 
 soak: $(VENV)/dev.stamp
-	$(BIN)/python -m tests.soak --hours $(HOURS)
+	$(BIN)/python -m bench.soak --hours $(HOURS) --factor $(FACTOR)
 
 faults: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -n $(WORKERS) -m fault --faults build/faults.json

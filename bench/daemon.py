@@ -96,13 +96,20 @@ def running_daemon(channels: int, broker: str = "auto", **options: Any) -> Itera
         running_bench(files.bench(channels, **options)) as bench,
     ):
         folder, cyclers = Path(name), files.names(channels)
-        lab = files.write(folder, {cycler: bench.endpoint(cycler) for cycler in cyclers}, broker)
-        daemon = Daemon(folder, _serve(lab), bench, cyclers)
-        try:
-            daemon.wait_until((daemon.data / "control.sock").exists, "the daemon serves")
+        files.write(folder, {cycler: bench.endpoint(cycler) for cycler in cyclers}, broker)
+        with serving(folder, bench, cyclers) as daemon:
             yield daemon
-        finally:
-            _end(daemon.process)
+
+
+@contextmanager
+def serving(folder: Path, bench: RunningBench, cyclers: list[str]) -> Iterator[Daemon]:
+    """A daemon on the `lab.yaml` of a folder."""
+    daemon = Daemon(folder, _serve(folder / "lab.yaml"), bench, cyclers)
+    try:
+        daemon.wait_until((daemon.data / "control.sock").exists, "the daemon serves")
+        yield daemon
+    finally:
+        _end(daemon.process)
 
 
 def _serve(lab: Path) -> subprocess.Popen[bytes]:

@@ -40,6 +40,22 @@ def rss_mb(pids: Mapping[str, int]) -> dict[str, float]:
     return {name: _memory_mb(pid, "VmRSS:") for name, pid in pids.items()}
 
 
+def descriptors(pid: int) -> int:
+    """How many files, sockets and pipes a process has open; 0 once it is gone."""
+    try:
+        return len(os.listdir(_PROC / str(pid) / "fd"))
+    except FileNotFoundError:
+        return 0
+
+
+def threads(pid: int) -> int:
+    """How many threads a process has; 0 once it is gone."""
+    try:
+        return len(os.listdir(_PROC / str(pid) / "task"))
+    except FileNotFoundError:
+        return 0
+
+
 def _cpu_s(pid: int) -> float:
     user, system = _stat(pid)[11:13]
     return (int(user) + int(system)) * _TICK_S

@@ -95,7 +95,10 @@ class EaPsb(Cycler[TextLine]):
         """Remote lock and ratings; an output that is on stays on."""
         self._lock()
         asked = {"V": "VOLT", "A": "CURR", "W": "POW"}
-        self._nominal = {unit: self._level(f"SYST:NOM:{name}") for unit, name in asked.items()}
+        found = {unit: self._level(f"SYST:NOM:{name}") for unit, name in asked.items()}
+        if not all(value > 0.0 for value in found.values()):
+            raise BadReply(f"no supply is rated so: {found}")
+        self._nominal = found
         self._limits_A = (-self._level("SINK:CURR"), self._level("CURR"))
 
     def read(self) -> Mapping[int, Reading]:

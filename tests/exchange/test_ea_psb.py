@@ -98,6 +98,13 @@ def test_setup_needs_the_lock(owner: str) -> None:
         driver.setup()
 
 
+@pytest.mark.parametrize("rating", ["0.00 V", "-60.00 V", "nan V", "9.9E37 V"])
+def test_a_rating_that_no_supply_has_is_no_rating(rating: str) -> None:
+    script = [*SETUP[:2], ("SYST:NOM:VOLT?", rating), *SETUP[3:5]]
+    with pytest.raises(BadReply, match="rated"):
+        EaPsb(ScriptedText(*script)).setup()
+
+
 # Readings ----------------------------------------------------------------------------------------
 
 

@@ -26,7 +26,7 @@ from simulators import binder, ea_psb, espec, keysight_aps, palmsens
 from simulators.cell import Cell
 from simulators.chamber import ChamberModel
 from simulators.clock import ManualClock
-from simulators.modbus import MbapSession, RtuSession
+from simulators.modbus import MbapSession, RtuSession, crc16
 from simulators.rig import Position
 from tests.fuzz.driver_targets import CHAMBER, COMMON, CYCLER, POTENTIOSTAT, SEPARATOR, UNIT
 from tests.fuzz.targets import CORPUS
@@ -97,8 +97,15 @@ def record_keysight() -> None:
 def record_ea_psb() -> None:
     box, clock = on_cell(ea_psb.EaPsb, {})
     made = lambda wire: EaPsb(WireTextLine(Session(wire), _eager(EaPsb.settings)))  # noqa: E731
-    _, said = text_box(box, clock, made, COMMON + CYCLER)
+    sent, said = text_box(box, clock, made, COMMON + CYCLER)
     keep("ea_psb", "psb", said)
+    keep("sim_ea_psb", "session", sent)
+
+
+def record_modbus_io() -> None:
+    frames = ("01 01 0000 0008", "01 02 0000 0008", "01 05 0000 0000", "01 05 0000 ff00")
+    bodies = [bytes.fromhex(frame) for frame in frames]
+    keep("sim_modbus_io", "rtu", b"\xff" + b"".join(body + crc16(body) for body in bodies))
 
 
 def record_palmsens() -> None:
@@ -193,6 +200,7 @@ def record_state() -> None:
 if __name__ == "__main__":
     record_keysight()
     record_ea_psb()
+    record_modbus_io()
     record_palmsens()
     record_espec()
     record_binder()

@@ -9,9 +9,11 @@ from simulators.binder import Binder
 from simulators.cell import Cell
 from simulators.chamber import ChamberModel
 from simulators.clock import ManualClock
+from simulators.ea_psb import EaPsb
 from simulators.espec import Espec
 from simulators.keysight_aps import KeysightAps
 from simulators.modbus import MbapSession, RtuSession
+from simulators.modbus_io import ModbusIo
 from simulators.palmsens import PalmSens
 from simulators.rig import Position
 
@@ -54,5 +56,14 @@ def modbus(data: bytes) -> None:
     _talk(box, session, clock, data[1:])
 
 
+def modbus_io(data: bytes) -> None:
+    """First byte: framing."""
+    clock = ManualClock()
+    box = ModbusIo("box", clock, {1: Position(Cell("nmc", 2.5, 0.5), clock, owner="box/1")}, {})
+    session = RtuSession(box, clock) if data[:1] > b"\x7f" else MbapSession(box)
+    _talk(box, session, clock, data[1:])
+
+
 keysight = _of_cell(KeysightAps)
+ea_psb = _of_cell(EaPsb)
 palmsens = _of_cell(PalmSens)

@@ -36,9 +36,11 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "notes": state_targets.notes,
     "sentinel": state_targets.sentinel_files,
     "sim_keysight_aps": simulator_targets.keysight,
+    "sim_ea_psb": simulator_targets.ea_psb,
     "sim_palmsens": simulator_targets.palmsens,
     "sim_espec": simulator_targets.espec,
     "sim_modbus": simulator_targets.modbus,
+    "sim_modbus_io": simulator_targets.modbus_io,
 }
 
 

@@ -20,6 +20,7 @@ from daq.filemodel import nearest, validate, validate_part
 from daq.labchecks import check
 from daq.labfile import (
     AccessModel,
+    AlarmsModel,
     CellModel,
     CellsFileModel,
     InstrumentModel,
@@ -157,6 +158,31 @@ class ResumePolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class DetectConfig:
+    """When the detectors of alarms speak.
+
+    Attributes:
+        self_discharge_V: in an hour of rest.
+        fade, availability: shares.
+    """
+
+    short_V: float
+    self_discharge_V: float
+    warming_K_min: float
+    fade: float
+    availability: float
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmsConfig:
+    """What alarms point to, and the program that is started for those that call somebody."""
+
+    runbooks: str
+    command: tuple[str, ...]
+    detect: DetectConfig
+
+
+@dataclass(frozen=True, slots=True)
 class Lab:
     """One lab file, checked.
 
@@ -181,6 +207,7 @@ class Lab:
     restarts_crashes: int
     restarts_within_s: float
     ups: UpsConfig | None
+    alarms: AlarmsConfig
     instruments: Mapping[str, InstrumentConfig]
     stations: Mapping[str, StationConfig]
     cells: Mapping[str, Cell]
@@ -230,6 +257,7 @@ def load_lab(path: Path | str) -> Lab:
         restarts_crashes=file.restarts.crashes,
         restarts_within_s=file.restarts.within,
         ups=_ups(file.ups, folder) if file.ups else None,
+        alarms=_alarms(file.alarms),
         instruments=_frozen(
             (name, _instrument(name, model, document, folder))
             for name, model in file.instruments.items()
@@ -264,6 +292,14 @@ def _mqtt(model: MqttModel, lab: str, folder: Path) -> MqttConfig:
         cert_file=path(model.cert_file),
         key_file=path(model.key_file),
     )
+
+
+def _alarms(model: AlarmsModel) -> AlarmsConfig:
+    found = model.detect
+    detect = DetectConfig(
+        found.short, found.self_discharge, found.warming, found.fade, found.availability
+    )
+    return AlarmsConfig(model.runbooks, tuple(model.command), detect)
 
 
 def _ups(model: UpsModel, folder: Path) -> UpsConfig:

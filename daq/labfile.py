@@ -189,6 +189,32 @@ class UpsModel(FileModel):
     """On battery for longer, every run is paused (real time)."""
 
 
+class DetectModel(FileModel):
+    """When a change of a cell, or of its data, is worth an alarm. Nothing is switched by these."""
+
+    short: Annotated[float, Quantity((units.VOLTAGE,), above=0.0)] = 0.03
+    """Internal short: the voltage falls by this at once, under an unchanged current."""
+    self_discharge: Annotated[float, Quantity((units.VOLTAGE,), above=0.0)] = 0.01
+    """Soft short: an hour into a rest, the voltage falls by this in an hour."""
+    warming: Annotated[float, Quantity((units.TEMPERATURE_CHANGE,), above=0.0)] = 1.0
+    """Before a runaway: the cell warms up by this in a minute more than its chamber."""
+    fade: Annotated[float, Quantity((units.FRACTION,), above=0.0)] = 0.002
+    """This much of the capacity is lost in a cycle, over the last 10 to 30."""
+    availability: Annotated[float, Quantity((units.FRACTION,), above=0.0, most=1.0)] = 0.99
+    """Fewer than this of the samples of the last hour of a run were valid."""
+
+
+class AlarmsModel(FileModel):
+    """What alarms point to, who is called, and when the detectors speak."""
+
+    runbooks: str = Field(default="docs/runbooks/", examples=["https://wiki.lab/runbooks/"])
+    """What the name of a runbook's page is put behind: a folder or an address."""
+    command: list[str] = Field(default_factory=list[str], examples=[["/usr/local/bin/page-us"]])
+    """A program that is started for every alarm that calls somebody; it reads the alarm as JSON."""
+    detect: DetectModel = DetectModel()
+    """Rates of change."""
+
+
 class HardLimitsModel(FileModel):
     """A station's hard limits: nothing may exceed them, whatever a protocol says."""
 
@@ -334,6 +360,8 @@ class LabFileModel(FileModel):
     """VISA library."""
     restarts: RestartsModel = RestartsModel()
     """When a daemon that crashes again and again stays down."""
+    alarms: AlarmsModel = AlarmsModel()
+    """Alarms."""
     ups: UpsModel | None = None
     """The power supply's own word that the mains has failed."""
     instruments: dict[InstrumentName, InstrumentModel] = Field(

@@ -118,6 +118,7 @@ class Earlier:
         info = run.info
         with JournalReader(self._journal.path) as reader:
             events, records = reader.events(info.id), reader.around_edges(info, EDGES)
+        run.ended_steps.extend(one.data for one in events if one.kind is EventKind.STEP_ENDED)
         return Interruption(
             run,
             away_s=wall() - self._alive.get("utc_s", nan),

@@ -10,6 +10,7 @@ on with counters that are, bit for bit, those of its last record.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from math import isnan, nan
@@ -21,6 +22,7 @@ from daq.protocol.engine import Engine
 from daq.protocol.program import Observation, Step, StepEnded, StepStarted
 from daq.protocol.recording import Keeper
 
+MOST_STEPS = 1000
 CHECKPOINT_S = 1.0
 """Longest time (real) between two checkpoints when the recording rule keeps nothing."""
 
@@ -45,6 +47,8 @@ class Run:
 
     Attributes:
         charged: what the guard had counted of a run that was interrupted.
+        ended_steps: what was noted of them, for whoever looks at capacities; taken from the left.
+        failed: why, once it has.
     """
 
     def __init__(
@@ -60,6 +64,8 @@ class Run:
         self.engine = engine
         self.offset_s = offset_s
         self.charged: Mapping[str, float] | None = None
+        self.ended_steps: deque[Mapping[str, Any]] = deque(maxlen=MOST_STEPS)
+        self.failed = ""
         self._journal = journal
         self._keeper = Keeper()
         self._points = 0
@@ -172,7 +178,9 @@ class Run:
             "failed": action.failed,
             "voltage_V": None if isnan(voltage_V) else voltage_V,
         }
-        self.note(EventKind.STEP_ENDED, utc_s, data | self.counters())
+        data |= self.counters()
+        self.ended_steps.append(data)
+        self.note(EventKind.STEP_ENDED, utc_s, data)
 
     def spectrum_point(self, point: SpectrumPoint, utc_s: float) -> None:
         """Note one point of a spectrum."""
@@ -253,6 +261,7 @@ class Run:
 
     def end(self, utc_s: float, outcome: str, reason: str) -> None:
         """Note the end of the run; nothing is recorded after it."""
+        self.failed = reason if outcome == "failed" else ""
         data = {"outcome": outcome, "reason": reason}
         self.note(EventKind.RUN_ENDED, utc_s, data | self.counters())
         self._journal.save_run(ended(self.info, utc_s, outcome))

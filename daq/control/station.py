@@ -19,7 +19,7 @@ from daq.checks import Checks
 from daq.clock import LabClock, monotonic
 from daq.control.alarms import Alarms, Cause, Place
 from daq.control.conductor import Climate, Conductor
-from daq.control.guard import Guard
+from daq.control.guard import Guard, valid
 from daq.control.output import CyclerOutput
 from daq.control.sweeper import Sweeper
 from daq.control.thermostat import Thermostat
@@ -37,7 +37,6 @@ from daq.model import (
     Reading,
     Record,
     Sample,
-    Severity,
     Trip,
 )
 
@@ -79,6 +78,7 @@ class Station:
     Attributes:
         latch: the trip that holds; None when there is none. The first one wins.
         last: the latest sample of the cycler.
+        valid_samples: of the cycler, so far.
         conductor: carries out runs here.
         group: the stations that trip together with this one.
         history: what it has tripped of lately.
@@ -109,6 +109,7 @@ class Station:
         self.group: Sequence[Station] = ()
         self.history = History()
         guard.caution = lambda caution: self.warn(caution.check, caution.message)
+        self.valid_samples = 0
         self.conductor = Conductor(
             wiring.name,
             output=output,
@@ -141,6 +142,8 @@ class Station:
         source, wiring = sample.source, self.wiring
         if source == wiring.cycler:
             self.last = sample
+            reading = sample.reading
+            self.valid_samples += valid(reading.voltage_V) and valid(reading.current_A)
             trip = self.guard.check_cycler(sample)
             if self.latch:
                 self._insist(trip, sample)
@@ -341,7 +344,7 @@ class Station:
 
     def warn(self, check: str, message: str) -> None:
         """Note what is no reason to cut off, and a reason to look. From any thread."""
-        self.note(EventKind.ALARM, severity=Severity.TICKET.value, check=check, message=message)
+        self._alarms.cautioned(self.name, check, message)
         self._log.warning("check", check=check, message=message)
 
     # Commands; always on the home thread.

@@ -26,6 +26,7 @@ from daq.config import Lab
 from daq.control import notify, processes
 from daq.control.alarms import Alarms, Cause
 from daq.control.alarms.book import counts
+from daq.control.alarms.paging import Paging
 from daq.control.alarms.verbs import AlarmVerbs
 from daq.control.alarms.watch import Watch
 from daq.control.assembly import Surroundings, assemble, chambers
@@ -58,6 +59,7 @@ STATE_S = 1.0
 SENTINEL_SILENCE_S = 1.5
 SWITCH_INTERVAL_S = 0.0005
 """The interpreter's thread switch: 5 ms by default, which is long for a sample that must trip."""
+PAGING_S = 0.5
 EXIT_S = 1.5
 
 _log = get_logger()
@@ -73,11 +75,14 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._earlier = Earlier(self._journal)
         self._clock = LabClock(lab.clock_factor, since_utc_s=self._earlier.lab_utc_s)
+        self._paging = Paging(lab.alarms.command)
         self._alarms = Alarms(
             self._journal,
             lambda: self._clock.utc(monotonic()),
             kept=self._earlier.kept,
             chambers=chambers(lab),
+            runbooks=lab.alarms.runbooks,
+            heard=self._paging.heard,
         )
         self._faults = Faults(self._journal, self._alarms)
         self._resumptions = Resumptions(lab.resume, self._why_not, self._waits_for_operator)
@@ -103,6 +108,7 @@ class Supervisor:
             self._faults,
             failed=lambda: self._journal.failed,
             children=self._children,
+            limits=lab.alarms.detect,
         )
         self._living = Living(
             self._sentinel, self._children, self._bench.buses, self._heartbeat, self._alarms
@@ -198,6 +204,7 @@ class Supervisor:
             self._watch_over.look()
             self._resumptions.tend()
             self._alarms.drain()
+            self._paging.tend()
             self._keep_states()
             self._door.tell()
             with contextlib.suppress(TimeoutError):
@@ -293,6 +300,7 @@ class Supervisor:
         if safe:
             self._heartbeat.retire(LOOP_SLOT)
         self._alarms.drain()
+        await self._paging.finish(PAGING_S)
         self._note(EventKind.SESSION_ENDED, reason="stopped", outputs_off=safe)
         with contextlib.suppress(DaqError):
             self._journal.close()

@@ -13,6 +13,7 @@ from daq.bus.bus import Bus
 from daq.bus.heartbeat import FIRST_BUS_SLOT, LOOP_SLOT, RETIRED, Heartbeat
 from daq.clock import monotonic
 from daq.control import farewell
+from daq.control.alarms.paging import Paging
 from daq.control.conditions import Conditions
 from daq.control.farewell import Farewell
 from daq.control.stalls import StallWatch
@@ -70,6 +71,8 @@ class House:
             _stopping=asyncio.Event(),
             _journal=self.journal,
             _alarms=self.stand.alarms,
+            _paging=Paging(()),
+            _door=SimpleNamespace(tell=lambda everything: None),
             _heartbeat=self.heartbeat,
             _clock=self.stand.lab_clock,
             _children=[],

@@ -12,7 +12,7 @@ from typing import Any
 
 from daq.control.alarms.alarm import Alarm, Place, Report, State, alarm_from
 from daq.control.alarms.book import RUNBOOKS, Book, Happening
-from daq.control.alarms.causes import Cause, cause_of
+from daq.control.alarms.causes import CAUTIONS, Cause, cause_of
 from daq.control.alarms.maintenance import LONGEST_S, Maintenance, Window
 from daq.errors import CommandRefused
 from daq.journal import Journal, Kept
@@ -130,6 +130,10 @@ class Alarms:
                 under=(silent, instrument) if of_link else None,
             )
         )
+
+    def cautioned(self, station: str, check: str, message: str) -> None:
+        """A check of the guard has seen what is no reason to cut off, and one to look."""
+        self.raise_(CAUTIONS.get(check, Cause.TRIP_OTHER), message, station=station)
 
     def cleared(self, station: str, trip: Trip) -> None:
         """Its trip was cleared."""

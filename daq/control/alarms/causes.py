@@ -60,6 +60,8 @@ class Cause(StrEnum):
 
     RUN_WAITS = "run-waits"
     RUN_FAILED = "run-failed"
+    STEP_TOO_SHORT = "step-too-short"
+    EFFICIENCY = "efficiency"
 
     INTERNAL_SHORT = "internal-short"
     SELF_DISCHARGE = "self-discharge"
@@ -134,24 +136,31 @@ RULES: Mapping[Cause, Rule] = MappingProxyType(
         Cause.CHAMBER_DEAD: Rule(_PAGE, About.NAMED, quiet_s=LINK_QUIET_S),
         Cause.INSTRUMENT_SILENT: Rule(_PAGE, About.NAMED, quiet_s=LINK_QUIET_S),
         Cause.WRONG_INSTRUMENT: Rule(_TICKET, About.NAMED),
-        Cause.JOURNAL_FAILING: Rule(_PAGE, About.LAB),
-        Cause.DISK_LOW: Rule(_PAGE, About.LAB),
+        Cause.JOURNAL_FAILING: Rule(_PAGE, About.LAB, quiet_s=LINK_QUIET_S),
+        Cause.DISK_LOW: Rule(_PAGE, About.LAB, quiet_s=LINK_QUIET_S),
         Cause.PROCESS_DIED: Rule(_TICKET, About.NAMED, quiet_s=LINK_QUIET_S),
         Cause.BROKER_AWAY: Rule(_TICKET, About.LAB, quiet_s=LINK_QUIET_S),
         Cause.CERTIFICATE_EXPIRING: Rule(_TICKET, About.LAB),
         Cause.CLOCK_JUMP: Rule(_TICKET, About.LAB, momentary=True),
-        Cause.MAINS_FAILED: Rule(_PAGE, About.LAB),
+        Cause.MAINS_FAILED: Rule(_PAGE, About.LAB, quiet_s=LINK_QUIET_S),
         Cause.BUS_THREAD_DIED: Rule(_PAGE, About.NAMED, momentary=True),
         Cause.UNEXPECTED_ERROR: Rule(_TICKET, About.NAMED, momentary=True),
         Cause.RUN_WAITS: Rule(_TICKET, About.CELL),
         Cause.RUN_FAILED: Rule(_TICKET, About.CELL, momentary=True),
+        Cause.STEP_TOO_SHORT: Rule(_TICKET, About.CELL, momentary=True),
+        Cause.EFFICIENCY: Rule(_TICKET, About.CELL, momentary=True),
         Cause.INTERNAL_SHORT: Rule(_PAGE, About.CELL, momentary=True),
         Cause.SELF_DISCHARGE: Rule(_TICKET, About.CELL, momentary=True),
-        Cause.RUNAWAY: Rule(_PAGE, About.CELL),
+        Cause.RUNAWAY: Rule(_PAGE, About.CELL, quiet_s=300.0),
         Cause.CAPACITY_FADE: Rule(_TICKET, About.BATCH, joined=True),
         Cause.DATA_AVAILABILITY: Rule(_TICKET, About.CELL),
     }
 )
+
+CAUTIONS: Mapping[str, Cause] = MappingProxyType(
+    {"S2": Cause.STEP_TOO_SHORT, "E1": Cause.EFFICIENCY, "T3": Cause.RUNAWAY}
+)
+"""Checks of the guard that have something to say without cutting off."""
 
 _BY_CHECK = {cause.value.removeprefix("trip-"): cause for cause in Cause if "trip-" in cause}
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from daq.clock import monotonic
+from daq.config import DetectConfig
 from daq.control.alarms.alarm import Alarm
 from daq.control.alarms.alarms import Alarms
 from daq.control.alarms.causes import Cause
+from daq.control.alarms.observer import Fades, Observer
 from daq.control.assembly import Bench
 from daq.control.children import Child
 from daq.control.faults import OF_A_LINK, Fault, Faults
@@ -21,6 +23,8 @@ from daq.model import Severity
 LOOK_S = 1.0
 SILENT_S = 5.0
 """A fault of a link that lasts so long is an alarm; one that trips a station is one at once."""
+ANEW = (Cause.JOURNAL_FAILING, Cause.DISK_LOW, Cause.MAINS_FAILED)
+"""Conditions that this session looks at itself: what an earlier one said of them is over."""
 PATIENCE_S = 600.0
 """A run that waits for so long, real time, for a shared instrument or a layer of protection."""
 
@@ -30,6 +34,7 @@ class Watch:
 
     Args:
         failed: why the journal cannot be written; empty when it can.
+        limits: when the detectors speak.
     """
 
     def __init__(
@@ -40,6 +45,7 @@ class Watch:
         *,
         failed: Callable[[], str],
         children: Iterable[Child],
+        limits: DetectConfig,
     ) -> None:
         self._alarms = alarms
         self._bench = bench
@@ -50,11 +56,16 @@ class Watch:
         self._served = _stations_of(bench)
         self._told: dict[str, Severity] = {}
         self._failing = ""
+        fades = Fades(limits.fade)
+        self._observers = [
+            Observer(station, alarms, limits, fades) for station in bench.stations.values()
+        ]
         self._waits_since_s: dict[str, float] = {}
         self._waiting: set[str] = set()
         self._look_at_s = 0.0
         alarms.drop(self._is_gone)
-        alarms.end(Cause.JOURNAL_FAILING)  # what begins anew is raised anew
+        for cause in ANEW:
+            alarms.end(cause)
 
     def look(self) -> None:
         """Look at everything, once a second."""
@@ -67,6 +78,8 @@ class Watch:
         self._look_at_children()
         for station in self._bench.stations.values():
             self._look_at_run(station, now_s)
+        for observer in self._observers:
+            observer.look()
 
     # Links.
 

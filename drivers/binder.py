@@ -237,7 +237,7 @@ class Binder(Chamber[RegisterLine]):
             return ""  # an MB2's alarms are not known to be on the wire
         text = "".join(chr(word & 0xFF) for word in self.line.read(registers.alarm, 20))
         is_open = self.line.read(registers.door)[0] & 1
-        return text.strip(" \0") or ("DOOR OPEN" if is_open else "")
+        return _printable(text) or ("DOOR OPEN" if is_open else "")
 
     def _read_firmware(self) -> str:
         """The MB1's firmware and its build date; the maker's name must stand between them."""
@@ -250,7 +250,12 @@ class Binder(Chamber[RegisterLine]):
         text = struct.pack(">30H", *words).decode("latin-1")
         if "binder" not in text[0x26:0x2E].lower():
             raise BadReply(f"no BINDER MB1 answers: its identity words are {text!r}")
-        return f"{text[:10].strip()} ({text[0x2E:].strip()})"
+        return f"{_printable(text[:10])} ({_printable(text[0x2E:])})"
+
+
+def _printable(text: str) -> str:
+    """Words are filled up with blanks or zeros; neither they nor stray bytes belong to a name."""
+    return "".join(letter for letter in text if letter.isprintable()).strip()
 
 
 def to_words(value: float) -> list[int]:

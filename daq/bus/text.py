@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from daq.bus.line import LineSettings
 from daq.bus.session import Session, SessionLine
 from daq.clock import monotonic
@@ -9,6 +11,9 @@ from daq.errors import BadReply, LinkDown, NoReply
 
 DOUBT = (NoReply, BadReply, LinkDown)
 """After these nobody knows what the wire still carries."""
+
+_STRAY = re.compile(r"[^\t\n\r\x11\x13\x20-\x7e\x80-\U0010ffff]")
+"""No dialect says these but XON, XOFF and line ends; a NUL in a name is more than HDF5 can hold."""
 
 LONGEST = 1 << 20
 """More than any instrument's reply; a peer that babbles without a terminator ends here."""
@@ -110,6 +115,9 @@ class WireTextLine(SessionLine):
 
     def _decode(self, line: bytearray) -> str:
         try:
-            return line.decode(self.settings.encoding)
+            text = line.decode(self.settings.encoding)
         except UnicodeDecodeError as error:
             raise BadReply(f"{self._wire} sent garbage: {bytes(line)!r}") from error
+        if not text.isprintable() and _STRAY.search(text):
+            raise BadReply(f"{self._wire} sent garbage: {bytes(line)!r}")
+        return text

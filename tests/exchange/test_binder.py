@@ -38,8 +38,10 @@ def text(words: str) -> tuple[int, ...]:
     return tuple(ord(char) for char in words.ljust(20))
 
 
-def identity_words(maker: str = "Binder  ") -> tuple[int, ...]:
-    content = "140.03.05 ".ljust(0x26, "\0") + maker + "26.10.12 15:21"
+def identity_words(
+    maker: str = "Binder  ", firmware: str = "140.03.05 ", built: str = "26.10.12 15:21"
+) -> tuple[int, ...]:
+    content = firmware.ljust(0x26, "\0") + maker + built
     pairs = zip(content[::2], content[1::2], strict=True)
     return tuple(ord(high) << 8 | ord(low) for high, low in pairs)
 
@@ -66,6 +68,15 @@ def test_an_mb1_without_readable_identity_words_is_known_by_its_temperature() ->
     driver, line = mb1(reads(0x0000, error=refused), reads(0x11A9, *DEGC_23_5))
     with line:
         assert driver.identify() == Identity("BINDER", "MB1")
+
+
+@pytest.mark.fault("F05", family="binder")
+def test_zeros_and_stray_bytes_do_not_belong_to_a_name() -> None:
+    words = identity_words(firmware="140\0.03\x1b", built="26.10.12\0\0\0\xff 15")
+    driver, line = mb1(reads(0x0000, *words), reads(0x11A9, *DEGC_23_5))
+    with line:
+        firmware = driver.identify().firmware
+    assert firmware == "140.03 (26.10.12\xff 15)"
 
 
 def test_another_makers_name_is_not_accepted() -> None:

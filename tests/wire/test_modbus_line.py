@@ -161,6 +161,7 @@ def test_a_gateway_that_cannot_reach_its_unit_refuses(lines: Lines) -> None:
         line.read(0)
 
 
+@pytest.mark.fault("F05", "F07", "F10")
 @RTU
 @pytest.mark.parametrize(
     "reply",
@@ -168,6 +169,8 @@ def test_a_gateway_that_cannot_reach_its_unit_refuses(lines: Lines) -> None:
         pytest.param(PV_23_5[:-1] + b"\x00", id="wrong checksum"),
         pytest.param(rtu(2, "03 04 0000 41bc"), id="another unit"),
         pytest.param(rtu(1, "03 02 41bc"), id="too few registers"),
+        pytest.param(rtu(1, "03 05 0000 41bc 00"), id="an odd count"),
+        pytest.param(rtu(1, "04 04 0000 41bc"), id="input registers"),
         pytest.param(rtu(1, "06 11a9 0002"), id="another function"),
         pytest.param(rtu(1, "63 00 00"), id="a function that does not exist"),
     ],
@@ -189,6 +192,10 @@ def test_a_wrong_reply_is_refused_and_the_line_is_dropped(
         pytest.param(mbap(1, 1, "03 04 0001 0002"), id="too many registers"),
         pytest.param(b"HTTP/1.1 400 Bad Request\r\n\r\n", id="another language"),
         pytest.param(mbap(1, 1, "03 02 00"), id="a length that lies"),
+        pytest.param(mbap(1, 1, "03 02 0001 0002"), id="more than its count"),
+        pytest.param(mbap(1, 1, "03 03 000100"), id="an odd count"),
+        pytest.param(mbap(1, 1, "04 02 0001"), id="input registers"),
+        pytest.param(mbap(0, 1, "03 02 0001"), id="no number"),
     ],
 )
 def test_a_wrong_tcp_reply_is_refused(lines: Lines, reply: bytes) -> None:
@@ -208,6 +215,7 @@ def test_an_echo_of_another_register_or_value_is_refused(lines: Lines, form: str
         line.write(0x1581, [0x6666, 0x4220])
 
 
+@pytest.mark.fault("F06")
 @RTU
 def test_a_truncated_frame_is_a_bad_reply(lines: Lines, form: str) -> None:
     _, line = lines(form, PV_23_5[:5], to=IMPATIENT)
@@ -221,6 +229,7 @@ def test_a_reply_in_pieces_is_one_reply(lines: Lines, form: str) -> None:
     assert line.read(0x11A9, 2) == [0x0000, 0x41BC]
 
 
+@pytest.mark.fault("F04")
 @RTU
 def test_a_reply_that_drips_does_not_outlast_the_deadline(lines: Lines, form: str) -> None:
     _, line = lines(form, lambda end: end.drip(rtu(1, "03 fa" + 250 * "00"), 0.05), to=IMPATIENT)
@@ -230,6 +239,7 @@ def test_a_reply_that_drips_does_not_outlast_the_deadline(lines: Lines, form: st
     assert time.monotonic() - began < 5.0  # the whole drip lasts 13 s
 
 
+@pytest.mark.fault("F09")
 @RTU
 def test_a_late_reply_never_answers_the_next_question(lines: Lines, form: str) -> None:
     peer, line = lines(form, None, rtu(1, "03 02 0002"), to=IMPATIENT)
@@ -244,6 +254,7 @@ def test_a_late_reply_never_answers_the_next_question(lines: Lines, form: str) -
     assert line.read(0) == [2]
 
 
+@pytest.mark.fault("F08")
 @RTU
 def test_a_second_reply_never_answers_the_next_question(lines: Lines, form: str) -> None:
     peer, line = lines(form, rtu(1, "03 02 0001"), rtu(1, "03 02 0002"))

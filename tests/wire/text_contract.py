@@ -59,6 +59,7 @@ class TextLineContract:
         with pytest.raises(NoReply):
             line.ask("BOGUS?")
 
+    @pytest.mark.fault("F09")
     def test_a_late_reply_never_answers_the_next_question(self, pair: _Pairs) -> None:
         peer, line = pair(None, b"new\n", settings=IMPATIENT)
         with pytest.raises(NoReply):
@@ -73,6 +74,7 @@ class TextLineContract:
         assert line.ask("NEW?") == "new"
         assert peer.heard == [b"OLD?\n", b"NEW?\n"]
 
+    @pytest.mark.fault("F08")
     def test_a_second_reply_never_answers_the_next_question(self, pair: _Pairs) -> None:
         _, line = pair(b"first\nfirst\n", b"second\n")
         assert line.ask("1?") == "first"
@@ -84,18 +86,24 @@ class TextLineContract:
         _until(lambda: line.read_ready() == ["wrong"])
         assert line.ask("?") == "right"
 
+    @pytest.mark.fault("F06")
     def test_half_a_line_is_a_bad_reply(self, pair: _Pairs) -> None:
         _, line = pair(b"+3.7", settings=IMPATIENT)
         with pytest.raises(BadReply, match=r"\+3\.7"):
             line.ask("MEAS:VOLT?")
 
-    def test_garbage_is_a_bad_reply_and_the_line_is_dropped(self, pair: _Pairs) -> None:
-        _, line = pair(b"\xff\x00\xfe3.7\n", b"+3.7\n")
+    @pytest.mark.fault("F05")
+    @pytest.mark.parametrize("reply", [b"\xff\x00\xfe3.7\n", b"\x003.7\n", b"3.\x1b7\n", b"\x7f\n"])
+    def test_garbage_is_a_bad_reply_and_the_line_is_dropped(
+        self, pair: _Pairs, reply: bytes
+    ) -> None:
+        _, line = pair(reply, b"+3.7\n")
         with pytest.raises(BadReply, match="garbage"):
             line.ask("MEAS:VOLT?")
         with pytest.raises(LinkDown, match="not open"):
             line.ask("MEAS:VOLT?")
 
+    @pytest.mark.fault("F04")
     def test_a_reply_that_drips_does_not_outlast_the_deadline(self, pair: _Pairs) -> None:
         _, line = pair(lambda end: end.drip(b"x" * 200, 0.05), settings=IMPATIENT)
         began = time.monotonic()

@@ -177,6 +177,17 @@ class Cycler(Driver[LineT]):
             InstrumentRefused: outside the instrument's range.
         """
 
+    def verify(self, channel: int) -> None:
+        """Read back what `protect` and `apply` wrote, or the next part of it. Changes nothing.
+
+        Called every few seconds while the output is on: somebody at the front panel, or a second
+        program on the same instrument, is found by this. One exchange or two, like a reading.
+
+        Raises:
+            ReadbackMismatch: it reads otherwise than it was written.
+        """
+        return
+
     @abstractmethod
     def on(self, channel: int) -> None:
         """Energise. Only after `protect` and `apply`. Verifies that the output is on."""

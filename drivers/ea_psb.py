@@ -81,6 +81,8 @@ class EaPsb(Cycler[TextLine]):
 
     _nominal: Mapping[str, float] = {"V": 0.0, "A": 0.0, "W": 0.0}
     _prepared = False
+    _standing: Mapping[str, float] = {}
+    _verified = 0
     _limits_A: Span = EVERYWHERE
     _allowed_A: Span = EVERYWHERE
 
@@ -93,6 +95,7 @@ class EaPsb(Cycler[TextLine]):
 
     def setup(self) -> None:
         """Remote lock and ratings; an output that is on stays on."""
+        self._standing = {}
         self._lock()
         asked = {"V": "VOLT", "A": "CURR", "W": "POW"}
         found = {unit: self._level(f"SYST:NOM:{name}") for unit, name in asked.items()}
@@ -152,6 +155,16 @@ class EaPsb(Cycler[TextLine]):
         for name, value in (down | {"VOLT": setpoint.voltage_V} | new).items():
             self._set(name, value)
         self._limits_A = (low, high)
+
+    def verify(self, channel: int) -> None:
+        """See `Cycler.verify`: one setting after the other, at 50 ms a message."""
+        if not (names := list(self._standing)):
+            return
+        self._verified += 1
+        name = names[self._verified % len(names)]
+        answer = self.line.ask(f"{name}?")
+        if not self._agrees(answer, name, self._standing[name]):
+            raise ReadbackMismatch(f"{name} was set to {self._standing[name]:.6g}, reads {answer}")
 
     def on(self, channel: int) -> None:
         """See `Cycler.on`."""
@@ -231,11 +244,13 @@ class EaPsb(Cycler[TextLine]):
         answer = self.line.ask(f"{name}?")
         if not self._agrees(answer, name, value):
             raise self._disobeyed(f"{name} was set to {value:.6g} and reads {answer}")
+        self._standing = {**self._standing, name: value}
 
     def _stand(self, name: str, value: float) -> None:
         """See that a level stands, and write it only where it does not."""
         if not self._agrees(self.line.ask(f"{name}?"), name, value):
             self._set(name, value)
+        self._standing = {**self._standing, name: value}
 
     def _choose(self, name: str, word: str) -> None:
         """See that a keyword, switch or whole number stands, or write it and read it back."""

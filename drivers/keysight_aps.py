@@ -103,6 +103,7 @@ class KeysightAps(Cycler[TextLine]):
     settings = LineSettings(timeout_s=0.25)
     layers = Layers(overvoltage=True, watchdog=True)
 
+    _standing: Mapping[str, float] = {}
     _form = 1
     _regenerative = False
     _range = Range()
@@ -121,6 +122,7 @@ class KeysightAps(Cycler[TextLine]):
 
     def setup(self) -> None:
         """Voltage priority, no sink at turn-off, no trip at the current limit; ask the limits."""
+        self._standing = {}
         self._drain_errors()
         if self.line.ask("FUNC?") != "VOLT":
             self._choose("FUNC", "VOLT")  # turns the output OFF
@@ -166,6 +168,12 @@ class KeysightAps(Cycler[TextLine]):
             raise InstrumentRefused(f"{setpoint} is beyond the protection, {self._allowed_A} A")
         self._limit((low, high), setpoint.voltage_V)
 
+    def verify(self, channel: int) -> None:
+        """See `Cycler.verify`: all of it, in one message."""
+        if standing := self._standing:
+            answers = self._ask(";:".join(f"{name}?" for name in standing), len(standing))
+            self._compare(standing, answers)
+
     def on(self, channel: int) -> None:
         """See `Cycler.on`."""
         self.line.tell("OUTP 1")
@@ -187,6 +195,7 @@ class KeysightAps(Cycler[TextLine]):
         if _bits(output) and not _bits(oper) & OPER_OFF:
             raise ReadbackMismatch("the output is still on after OUTP 0")
         self.line.tell("OUTP:PROT:WDOG 0")
+        self._standing = {}
 
     def clear(self, channel: int) -> None:
         """See `Cycler.clear`: a programmed state of OFF, verified, is what clearing restores."""
@@ -237,6 +246,10 @@ class KeysightAps(Cycler[TextLine]):
         """Write numbers, and read each back in a message of its own."""
         commands = [f"{name} {value:.6g}" for name, value in values.items()]
         answers = self._change(commands, [f"{name}?" for name in values])
+        self._compare(values, answers)
+        self._standing = {**self._standing, **values}
+
+    def _compare(self, values: Mapping[str, float], answers: Sequence[str]) -> None:
         for (name, value), answer in zip(values.items(), answers, strict=True):
             if not abs(_number(answer) - value) <= self._tolerance(name):
                 raise ReadbackMismatch(f"{name} was set to {value:.6g} and reads {answer}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -84,7 +84,7 @@ def _message(alarm: Mapping[str, Any]) -> str:
 
 
 def _moment(utc_s: float) -> str:
-    return datetime.fromtimestamp(utc_s).astimezone().strftime("%m-%d %H:%M:%S")
+    return datetime.fromtimestamp(utc_s, UTC).strftime("%m-%d %H:%M:%S")
 
 
 @alarms_app.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -87,6 +87,6 @@ def _cells(entry: dict[str, Any]) -> tuple[Any, ...]:
     details = ", ".join(
         f"{key} {value}" for key, value in entry["data"].items() if key not in shown and value
     )
-    when = datetime.fromtimestamp(entry["utc_s"]).astimezone().isoformat(" ", "seconds")
+    when = datetime.fromtimestamp(entry["utc_s"], UTC).isoformat(" ", "seconds")
     first = (entry["number"], when, entry["kind"], entry["actor"], entry["role"], entry["station"])
     return *first, details

@@ -154,8 +154,11 @@ class Conductor:
             self.stop(why, sample)
         return bool(why)
 
-    def freeze(self, sample: Sample | None) -> None:
-        """A trip has switched the output off: hold the engine where it is."""
+    def freeze(self, sample: Sample | None, *, blind: bool = False) -> None:
+        """A trip has switched the output off: hold the engine where it is.
+
+        Blind: nobody saw what came after this sample, so nothing is integrated up to the next.
+        """
         run = self.run
         if run is None:
             return
@@ -164,6 +167,8 @@ class Conductor:
         if sample and run.engine.started and not run.engine.paused:
             seen = self._observe(run, sample)
             run.engine.pause(seen)
+            if blind:
+                run.engine.interrupt()
             self._checkpoint(run, seen, sample, force=True)
         self._release()
 

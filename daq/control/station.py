@@ -25,7 +25,7 @@ from daq.control.sweeper import Sweeper
 from daq.control.thermostat import Thermostat
 from daq.control.tripped import History
 from daq.driver import WATCHDOG
-from daq.errors import InstrumentError
+from daq.errors import InstrumentError, ReadbackMismatch
 from daq.journal import Journal, Kept
 from daq.logs import get_logger
 from daq.model import (
@@ -40,6 +40,10 @@ from daq.model import (
     Trip,
 )
 
+VERIFY_S = 2.0
+"""How often the cycler's settings, or the next part of them, are read back while it is ON."""
+LATCHING_S = 0.1
+"""Two attributes take no time; a lock that an exception left behind must not keep a cell ON."""
 OWED_ALARM_S = 2.0
 """An OFF that is not verified for so long pages somebody."""
 RELAY_AGAIN_S = 2.0
@@ -126,6 +130,7 @@ class Station:
         alarms.know(wiring.name, self._place)
         self._latching = threading.Lock()
         self._idle_record_at = 0.0
+        self._verify_at_s = 0.0
         self._alarmed_owed = False
         self._alarmed_on = False
         self._pending: Trip | None = None  # the trip that home has not acted on yet
@@ -141,6 +146,7 @@ class Station:
         """Judge a sample of any of this station's sources; trip if it must be."""
         source, wiring = sample.source, self.wiring
         if source == wiring.cycler:
+            self._judge_gap(sample)
             self.last = sample
             reading = sample.reading
             self.valid_samples += valid(reading.voltage_V) and valid(reading.current_A)
@@ -167,12 +173,22 @@ class Station:
         if self.active and (trip := self.guard.interlocks.judge(now_s)):
             self.trip(trip)
 
+    def _judge_gap(self, sample: Sample) -> None:
+        """P1 too when silence ends before anybody looked: a computer that slept has just woken."""
+        if self._energised() and not (self.latch or self.output.owed):
+            if trip := self.guard.cycler.judge(sample.stamp_s):
+                self.trip(trip)
+
     def trip(self, trip: Trip) -> None:
         """Cut off and latch. From any thread; the first trip wins."""
-        with self._latching:
+        held = self._latching.acquire(timeout=LATCHING_S)
+        try:
             if self.latch:
                 return
             self.latch = self._pending = trip
+        finally:
+            if held:
+                self._latching.release()
         if self.home.here():
             self._make_safe(trip)
         else:
@@ -200,7 +216,7 @@ class Station:
         self.history.note(trip.check, time.time())
         self._journal.keep(Kept.TRIPS, self.name, self.history.document())
         self._pending = None
-        self.conductor.freeze(self.last)
+        self.conductor.freeze(self.last, blind=trip.check == "P1")
         log = self._log.bind(run=run.info.id) if run else self._log
         log.error("trip", **data, off_verified=verified, off_took_s=round(took_s, 4))
 
@@ -294,6 +310,23 @@ class Station:
             elif why := self.guard.polls.judge(now_s):
                 self._try_off(why)
         self._check_interlocks(now_s)
+        self._verify(now_s)
+
+    def _verify(self, now_s: float) -> None:
+        """C2 while it runs: somebody at the panel, or a second program, has changed a setting."""
+        output = self.output
+        if self.latch or not output.on or output.owed or now_s < self._verify_at_s:
+            return
+        self._verify_at_s = now_s + VERIFY_S
+        if not output.instrument.online:
+            return
+        try:
+            output.driver.verify(output.channel)
+        except ReadbackMismatch as error:
+            source = output.instrument.name
+            self.trip(Trip("C2", f"changed by somebody else: {error}", source))
+        except InstrumentError as error:
+            output.instrument.failed(error)
 
     def _try_off(self, why: str) -> None:
         """C1: OFF, and the step anew when the link is back. If it stays away, P1 trips."""

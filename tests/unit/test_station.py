@@ -9,7 +9,7 @@ import pytest
 
 from daq.bus.bus import Bus
 from daq.control.alarms import Cause
-from daq.errors import InstrumentRefused, LinkDown, NoReply
+from daq.errors import InstrumentRefused, LinkDown, NoReply, ReadbackMismatch
 from daq.model import ChannelRef, EventKind, Mode, Reading, Sample, Trip
 from tests.unit.fakes import CHARGE, NO_READING, Stand, TurnedClock
 
@@ -454,3 +454,57 @@ def test_the_mode_says_what_it_does(stand):
 def test_climate_that_nobody_measures_is_not_a_number(stand):
     assert stand.station.climate.chamber_degC != stand.station.climate.chamber_degC
     assert nan != stand.station.climate.cell_degC
+
+
+def test_settings_are_read_back_while_it_is_on_and_a_change_by_others_is_a_trip(stand):
+    stand.energised()
+    looks = []
+
+    def verify(channel):
+        looks.append(stand.clock.now_s)
+        if len(looks) == 3:
+            raise ReadbackMismatch("CURR:LIM was set to 2.5 and reads 1")
+
+    stand.driver.verify = verify
+    stand.tick(80)
+    assert len(looks) == 3
+    assert all(b - a >= 1.9 for a, b in zip(looks, looks[1:], strict=False))
+    assert stand.station.latch.check == "C2"
+    assert "somebody else" in stand.station.latch.message
+    assert not stand.driver.is_on
+
+
+def test_settings_of_an_output_that_is_off_are_left_alone(stand):
+    stand.driver.verify = lambda channel: pytest.fail("it was asked")
+    stand.tick(50)
+
+
+def test_a_link_that_fails_while_settings_are_read_back_is_a_fault_of_the_link(stand):
+    stand.energised()
+
+    def verify(channel):
+        raise NoReply("silence")
+
+    stand.driver.verify = verify
+    stand.tick(25)
+    assert stand.station.latch is None
+    assert [type(error) for error in stand.faults.began] == [NoReply]
+
+
+def test_an_off_that_an_exception_kept_from_being_sent_is_sent_at_the_next_tick(stand, monkeypatch):
+    stand.energised()
+    real, failures = stand.output.off, [MemoryError("no more memory")]
+
+    def off():
+        if failures:
+            raise failures.pop()
+        return real()
+
+    monkeypatch.setattr(stand.output, "off", off)
+    with pytest.raises(MemoryError):
+        stand.latched()
+    assert stand.driver.is_on
+    stand.tick()
+    assert not stand.driver.is_on
+    assert len(stand.journal.events(EventKind.TRIP)) == 1
+    assert stand.kept_trip is not None

@@ -485,3 +485,18 @@ def test_a_unit_that_writes_its_numbers_without_a_space_is_understood() -> None:
         until(lambda: driver.read()[1].current_A > 0.48)
         driver.off(1)
         driver.line.close()
+
+
+@pytest.mark.fault("F18", family="ea_psb")
+@pytest.mark.parametrize("foreign", [b"VOLT 4.0\n", b"CURR 0.4\n", b"VOLT:PROT 9\n"])
+def test_what_somebody_else_has_changed_is_found_by_reading_it_back_in_turn(
+    bench: RunningBench, driver: EaPsb, foreign: bytes
+) -> None:
+    energise(driver, CHARGE)
+    turns = len(driver._standing)
+    for _ in range(turns):
+        driver.verify(1)
+    raw(bench, foreign, b"OUTP?\n")
+    with pytest.raises(ReadbackMismatch, match=foreign.split()[0].decode()):
+        for _ in range(turns):
+            driver.verify(1)

@@ -411,3 +411,18 @@ def test_a_duplicated_reply_is_never_the_answer_to_another_question(
             assert 3.0 < driver.read()[1].voltage_V < 4.2
         driver.line.close()
         driver.line.open()
+
+
+@pytest.mark.fault("F17", family="keysight_aps")
+@pytest.mark.fault("F18", family="keysight_aps")
+@pytest.mark.parametrize("foreign", [b"VOLT 4.0\n", b"CURR:LIM 0.4\n", b"OUTP:PROT:WDOG 0\n"])
+def test_what_somebody_else_has_changed_is_found_by_reading_it_back(
+    bench: RunningBench, driver: KeysightAps, name: str, foreign: bytes
+) -> None:
+    energise(driver, CHARGE)
+    driver.verify(1)
+    raw(bench, name, foreign.rstrip() + b";:OUTP?\n")  # its answer: it was obeyed
+    with pytest.raises(ReadbackMismatch, match=foreign.split()[0].decode()):
+        driver.verify(1)
+    driver.off(1)
+    driver.verify(1)  # nothing is expected of what is off

@@ -19,13 +19,13 @@ SUITABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKERS ?= 2
 
-.PHONY: demo test check bench faults torture fuzz soak install clean
+.PHONY: demo test check bench faults faults-shown torture fuzz soak install clean
 
 demo: $(VENV)/runtime.stamp
 	$(BIN)/daq demo
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -n $(WORKERS) --durations=10
+	$(BIN)/python -m pytest -n $(WORKERS) --durations=10 --faults build/faults.json
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
@@ -48,6 +48,10 @@ fuzz: $(VENV)/dev.stamp
 
 soak: $(VENV)/dev.stamp
 	$(BIN)/python -m bench.soak --hours $(HOURS) --factor $(FACTOR)
+
+# Whether the last `make test` has shown every named fault.
+faults-shown: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.faults.page build/faults.json > build/faults.md
 
 faults: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -n $(WORKERS) -m fault --faults build/faults.json

@@ -6,21 +6,24 @@ import argparse
 import json
 import os
 import platform
+import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import engine, everything, path, scaling
+from bench import backfill, commit, engine, everything, loaded, path, rebuild, scaling
 from bench.table import lines
 from bench.window import Figures
 
 RESULTS = Path(__file__).parent / "results"
+PARTS = "abcdefgh"
 
 
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--only", default="a,b,c,d", help="which of a,b,c,d")
+    parser.add_argument("--only", default=",".join(PARTS), help="which parts")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each window of (a)")
     parser.add_argument("--quick", action="store_true", help="a tenth of everything: a look only")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON files")
@@ -31,6 +34,10 @@ def main() -> None:
         "b": lambda: path.run(max(3, int(20 * scale)), 1.0),
         "c": lambda: scaling.run(scale * 30.0),
         "d": lambda: dict(engine.run()),
+        "e": lambda: loaded.run(scale * options.seconds),
+        "f": lambda: commit.run(max(100, int(scale * commit.COMMITS))),
+        "g": lambda: _back_fill(scale),
+        "h": lambda: rebuild.run(scale * rebuild.MEGABYTES),
     }
     report: Figures = {"machine": _machine()}
     for part in options.only.split(","):
@@ -40,6 +47,11 @@ def main() -> None:
     for line in lines(report):
         print(line)
     print(f"\nwritten to {_write(report, options.results)}")
+
+
+def _back_fill(scale: float) -> Figures:
+    with tempfile.TemporaryDirectory(prefix="daq-backfill-") as folder:
+        return asdict(backfill.run(int(scale * backfill.WEEK / 100), "mosquitto", Path(folder)))
 
 
 def _machine() -> Figures:

@@ -14,7 +14,7 @@ import h5py
 
 from bench.daemon import Daemon, running_daemon
 from bench.listener import listening
-from bench.trips import Provoker, Trips
+from bench.trips import NO_OFF, Provoker, Trips
 from bench.window import Figures, spread, watch
 from daq.journal import JournalReader
 
@@ -40,16 +40,18 @@ def run(seconds: float, channels: int = CHANNELS) -> Figures:
     return {
         "channels": channels,
         **calm.figures(),
-        "with_trips": {**_reactions(provoker.trips), **busy.figures()},
+        "with_trips": {**reactions(provoker.trips), **busy.figures()},
         "rows": arrived,
     }
 
 
-def _reactions(trips: Trips) -> Figures:
+def reactions(trips: Trips) -> Figures:
+    """Of provoked trips: how many, how long from sample to OFF, and what went otherwise."""
     reactions_ms = [1000 * reaction_s for reaction_s in trips.reactions_s]
     return {
         "trips": len(reactions_ms),
         "sample_to_off_ms": spread(reactions_ms, 50, 99, 99.9),
+        "unanswered": sum(NO_OFF in failure for failure in trips.failed),
         "failed": trips.failed,
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import inf
 
 from bench.window import Figures
 
@@ -30,6 +31,10 @@ def lines(report: Figures) -> Iterator[Line]:
         "b": _path,
         "c": _scaling,
         "d": _engine,
+        "e": _loaded,
+        "f": _commit,
+        "g": _back_fill,
+        "h": _rebuild,
     }
     for part, make in makers.items():
         if part in report:
@@ -87,6 +92,39 @@ def _scaling(found: Figures) -> Iterator[Line]:
 def _engine(found: Figures) -> Iterator[Line]:
     rate = found["engine_samples_per_s"]
     yield Line("d", "engine alone, samples a second", f"{rate:,.0f}", ">= 200,000", rate >= 2e5)
+
+
+def _loaded(found: Figures) -> Iterator[Line]:
+    off, stop = found["sample_to_off_ms"], found["stop_ms"]
+    yield Line("e", "trips provoked under load", f"{found['trips']}")
+    good = off.get("p99.9", inf) <= 100.0 and off.get("max", inf) <= 250.0
+    yield Line("e", "sample to OFF on the wire, ms", _spread(off), "p99.9 <= 100", good)
+    yield Line("e", "readings beyond the limit without OFF", f"{found['unanswered']}", "0",
+               not found["unanswered"])  # fmt: skip
+    good = stop.get("p99.9", inf) <= 100.0 and not found["stops_lost"]
+    yield Line("e", "stop by MQTT to its reply, ms", _spread(stop), "p99.9 <= 100", good)
+    yield from _window("e", found)
+
+
+def _commit(found: Figures) -> Iterator[Line]:
+    yield Line("f", "commit of 64 records and snapshots, ms", _spread(found["commit_ms"]))
+    yield Line("f", "CPU us of control per record", f"{found['us_per_record']:.1f}")
+    yield Line("f", "bytes of the journal per record", f"{found['bytes_per_record']:.0f}")
+
+
+def _back_fill(found: Figures) -> Iterator[Line]:
+    yield Line("g", "back-fill, rows a second", f"{found['rows_per_s']:,.0f}")
+    live_s, growth_mb = found["live_again_s"], found["rss_growth_mb"]
+    yield Line("g", "live again after the return, s", f"{live_s:.2f}", "<= 10", live_s <= 10.0)
+    yield Line("g", "memory of the gateway, MB", f"+{growth_mb:.1f}", "<= +20", growth_mb <= 20.0)
+    lost = f"{found['missing']} / {found['disordered']} / {found['unlinked']}"
+    yield Line("g", "lost / out of order / unmarked", lost, "none", lost == "0 / 0 / 0")
+
+
+def _rebuild(found: Figures) -> Iterator[Line]:
+    took_s, cost_s = found["s_per_GB"], found["cpu_s_per_GB"]
+    yield Line("h", "rebuild of 1 GB of journal, s", f"{took_s:.1f}", "<= 60", took_s <= 60.0)
+    yield Line("h", "the same, CPU s", f"{cost_s:.1f}")
 
 
 def _spread(values: dict[str, float]) -> str:

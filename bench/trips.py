@@ -9,6 +9,7 @@ the next one finds a bench on which everything runs.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock
@@ -20,8 +21,11 @@ from daq.errors import DaqError
 PUSHED_FOR_S = 0.25
 """Longer than two periods: at least one reading is pushed."""
 LOOK_AFTER_S = 0.4
-AT_ONCE = 16
+AFTER_CLEAR_S = 2.2
+"""Nothing starts in the first two seconds after a trip was cleared."""
+AT_ONCE = 48
 OFF = "OUTP 0"
+NO_OFF = "no OFF after a reading beyond the limit"
 
 
 @dataclass(slots=True)
@@ -43,12 +47,16 @@ class Provoker:
     Args:
         daemon: with a run at every station.
         rate_hz: trips a second, on all stations together.
+        cyclers: whose stations; all by default.
     """
 
-    def __init__(self, daemon: Daemon, rate_hz: float) -> None:
+    def __init__(
+        self, daemon: Daemon, rate_hz: float, *, cyclers: Sequence[str] | None = None
+    ) -> None:
         self.trips = Trips()
         self._daemon = daemon
         self._rate_hz = rate_hz
+        self._cyclers = cyclers or daemon.cyclers
         self._lock = Lock()  # the bench has one control connection
 
     def run(self, seconds: float) -> None:
@@ -59,8 +67,8 @@ class Provoker:
             jobs: list[Future[None]] = []
             for number in range(count):
                 time.sleep(max(0.0, began + number / self._rate_hz - time.monotonic()))
-                cyclers = self._daemon.cyclers
-                jobs.append(pool.submit(self._provoke, cyclers[number % len(cyclers)]))
+                cycler = self._cyclers[number % len(self._cyclers)]
+                jobs.append(pool.submit(self._provoke, cycler))
         for job in jobs:
             job.result()
         time.sleep(max(0.0, began + seconds - time.monotonic()))
@@ -80,13 +88,14 @@ class Provoker:
     def _note(self, cycler: str, began: float, tape: list[tuple[float, str, str]]) -> None:
         reaction_s = reaction(tape, began)
         if reaction_s is None:
-            self.trips.failed.append(f"{cycler}: no OFF after a reading beyond the limit")
+            self.trips.failed.append(f"{cycler}: {NO_OFF}")
         else:
             self.trips.reactions_s.append(reaction_s)
 
     def _go_on(self, station: str) -> None:
         try:
             self._daemon.call("clear", station, reason="bench")
+            time.sleep(AFTER_CLEAR_S)
             self._daemon.call("resume", station)
         except DaqError as error:
             self.trips.failed.append(str(error))

@@ -6,9 +6,11 @@ it dies, the pipe closes and the child finishes what it is doing and goes.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from daq.clock import monotonic
@@ -17,6 +19,13 @@ from daq.logs import get_logger
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 GOOD_AFTER_S = 60.0
+YIELDING = 10
+"""How much nicer than control; see `nice(2)`."""
+
+
+def _make_way(pid: int) -> None:
+    with suppress(OSError):  # it may have ended already
+        os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, 0) + YIELDING)
 
 
 @dataclass(slots=True)
@@ -26,10 +35,12 @@ class Child:
     Attributes:
         name: for the log.
         arguments: what follows `python`.
+        yields: it leaves the processor to control and the sentinel when there is not enough.
     """
 
     name: str
     arguments: Sequence[str]
+    yields: bool = False
     process: subprocess.Popen[bytes] | None = None
     restarts: int = -1
     _retry_at: float = 0.0
@@ -73,6 +84,8 @@ class Child:
             stdin=subprocess.PIPE,
             start_new_session=True,  # the terminal's Ctrl-C is control's business
         )
+        if self.yields:
+            _make_way(self.process.pid)
         self._started_at = monotonic()
         self.restarts += 1
 

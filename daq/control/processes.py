@@ -24,7 +24,7 @@ def _recorder(lab: Lab) -> Child:
     data = lab.data
     arguments = ["-m", "daq.recorder", "--journal", str(data / "journal.sqlite")]
     arguments += ["--out", str(data / "runs"), "--cursor", str(data / "recorder.cursor")]
-    return Child("recorder", [*arguments, "--logs", str(data / "logs")])
+    return Child("recorder", [*arguments, "--logs", str(data / "logs")], yields=True)
 
 
 def _gateway(lab: Lab) -> Child:

@@ -136,3 +136,12 @@ def test_the_terminals_ctrl_c_does_not_reach_it(child):
     child.tend()
     assert child.process is not None
     assert os.getsid(child.process.pid) != os.getsid(0)
+
+
+def test_a_child_that_yields_leaves_the_processor_to_control():
+    child = Child("recorder", UNTIL_EOF, yields=True)
+    child.tend()
+    assert child.process is not None
+    ours, its = (os.getpriority(os.PRIO_PROCESS, pid) for pid in (0, child.process.pid))
+    child.end(20.0)
+    assert its == min(ours + 10, 19)

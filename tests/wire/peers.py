@@ -169,7 +169,7 @@ class TcpPeer(Peer):
 
     def stop(self) -> None:
         super().stop()
-        for end in [self._listener, *self._sockets]:
+        for end in (self._listener, *self._sockets):
             end.close()
 
     def _accept(self) -> None:
@@ -181,7 +181,13 @@ class TcpPeer(Peer):
             end.setblocking(True)
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._sockets.append(end)
-            self._start(self._serve, Connection(end, self._stop))
+            self._start(self._serve_and_close, end)
+
+    def _serve_and_close(self, end: socket.socket) -> None:
+        """A client that comes back a thousand times must not use up the descriptors."""
+        self._serve(Connection(end, self._stop))
+        end.close()
+        self._sockets.remove(end)
 
 
 class PtyPeer(Peer):

@@ -171,6 +171,10 @@ def record_texts() -> None:
     basic = {"id": "c-1", "client": "ana", "station": "A1", "issued": NOW - 1, "expires": NOW + 9}
     start = basic | {"cell": "c7", "protocol": "formation.yaml", "parameters": {"v": "4.2 V"}}
     keep("envelope", "stop", b"\x03" + json.dumps(basic | {"reason": "lunch"}).encode())
+    keep("gate", "signed", b"\x80" + json.dumps(basic).encode())
+    keep("gate", "unsigned", b"\x46" + json.dumps(basic).encode())
+    forged = {"client": "ana", "signed": json.dumps(basic), "signature": "0" * 64}
+    keep("gate", "forged", b"\x00" + json.dumps(forged).encode())
     keep("envelope", "start", b"\x02" + json.dumps(start).encode())
     local = {"verb": "stop", "id": "1", "client": "ana", "station": "A1", "issued_utc_s": NOW,
              "expires_utc_s": None, "arguments": {"n": [1, 2.5, True]}}  # fmt: skip

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.fuzz import driver_targets, simulator_targets, state_targets, text_targets
+from tests.fuzz import driver_targets, gate_target, simulator_targets, state_targets, text_targets
 
 CORPUS = Path(__file__).parent / "corpus"
 
@@ -20,6 +20,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "lab": text_targets.lab,
     "protocol": text_targets.protocol,
     "envelope": text_targets.envelope,
+    "gate": gate_target.gate,
     "local_socket": text_targets.local_socket,
     "resource": text_targets.resource,
     "units": text_targets.units,

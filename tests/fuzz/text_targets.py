@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import json
+import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -28,9 +31,18 @@ from daq.units import parse as parse_quantity
 from daq.yamlfile import DEEPEST, MOST_NODES
 from daq.yamlfile import parse as parse_yaml
 
-FOLDER = Path(
-    tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
-)
+MEMORY = Path("/dev/shm")  # a disk would be most of what the fuzzer waits for
+FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-", dir=MEMORY if MEMORY.is_dir() else None))
+OWNER = os.getpid()
+
+
+@atexit.register
+def remove_folder() -> None:
+    """By the process that made it, and not by a child that it forked."""
+    if os.getpid() == OWNER:
+        shutil.rmtree(FOLDER, ignore_errors=True)
+
+
 LAB = FOLDER / "lab.yaml"
 CELL = Cell("c7", 2.5, limits=Limits((2.2, 4.3), (-6.0, 5.0)))
 TIERS = [("station A1", Limits((2.0, 4.35), (-10.0, 10.0), (0.0, 60.0)))]
@@ -110,14 +122,14 @@ def envelope(data: bytes) -> None:
     assert command.verb in OFF_VERBS or NOW < command.expires_utc_s
     assert command.expires_utc_s < inf
     assert command.role is Role.NOBODY  # no message says what its sender may do
-    _judge_command(command)
+    judge_command(command)
 
 
 def local_socket(data: bytes) -> None:
     with suppress(DaqError):
         request = decode_request(data)
         if isinstance(request, Command):
-            _judge_command(request)
+            judge_command(request)
         elif isinstance(request, Forwarded):
             request.verb.encode()
         else:
@@ -126,7 +138,7 @@ def local_socket(data: bytes) -> None:
         decode_reply(data)
 
 
-def _judge_command(command: Command) -> None:
+def judge_command(command: Command) -> None:
     assert isfinite(command.issued_utc_s)
     assert command.expires_utc_s == command.expires_utc_s
     for text in (command.verb, command.id, command.client, command.station):

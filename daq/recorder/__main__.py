@@ -2,11 +2,16 @@
 
 It stops, within three seconds and with exit code 0, on SIGTERM and when its standard input ends
 (that is: when control is gone). What it could not finish is made again at its next start.
+
+h5py can hang for ever in a file that is torn or was changed under it, and holds the interpreter's
+lock while it does. So a thread of faulthandler's, which needs no such lock, ends the process when
+one turn of its work takes too long; control starts it again, and live files are made anew.
 """
 
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import os
 import signal
 import sys
@@ -20,6 +25,8 @@ from daq.logs import get_logger, setup
 from daq.recorder.tail import Recorder
 
 _STOP_BUDGET_S = 1.5
+TURN_S = 300.0
+"""No turn takes so long, not even the sync of a large file on a slow disk."""
 
 
 def main() -> int:
@@ -32,22 +39,30 @@ def main() -> int:
     threading.Thread(target=_watch_stdin, args=(stop,), name="stdin", daemon=True).start()
     try:
         with JournalReader(arguments.journal) as reader:
-            run(Recorder(reader, arguments.out, arguments.cursor), stop, arguments.poll)
+            recorder = Recorder(reader, arguments.out, arguments.cursor)
+            run(recorder, stop, arguments.poll, arguments.turn)
     except DaqError as error:
         get_logger().error("the recorder cannot run", error=str(error))
         return 1
     return 0
 
 
-def run(recorder: Recorder, stop: threading.Event, poll_s: float) -> None:
+def run(recorder: Recorder, stop: threading.Event, poll_s: float, turn_s: float) -> None:
     """Poll at the given period, and work on long jobs in between, until the stop."""
     while not stop.is_set():
         due = monotonic() + poll_s
+        _at_most(turn_s)
         recorder.poll()
         while not stop.is_set() and monotonic() < due and recorder.work():
-            pass
+            _at_most(turn_s)
+        faulthandler.cancel_dump_traceback_later()
         stop.wait(max(0.0, due - monotonic()))
     recorder.stop(_STOP_BUDGET_S)
+
+
+def _at_most(turn_s: float) -> None:
+    """End the process with a traceback unless this is called again in time."""
+    faulthandler.dump_traceback_later(turn_s, exit=True, file=sys.__stderr__ or sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="folder of the HDF5 files")
     parser.add_argument("--cursor", type=Path, help="file that tells how far the files are")
     parser.add_argument("--poll", type=float, default=0.5, help="seconds between two looks")
+    parser.add_argument(
+        "--turn", type=float, default=TURN_S, help="seconds that one turn may take; then exit 1"
+    )
     parser.add_argument("--logs", type=Path, help="folder of the log file")
     return parser
 

@@ -26,6 +26,7 @@ from daq.recorder.derive import Deriver, journal_rows
 from tests import runs
 
 RUN = runs.run_info().id
+HANGS_S = 8.0
 PATIENCE_S = 30.0
 
 
@@ -50,8 +51,8 @@ class Bench:
         self.journal = Journal(self.journal_path, group_s=0.01)
         self._processes: list[subprocess.Popen[bytes]] = []
 
-    def start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "daq.recorder", "--poll", "0.05"]
+    def start(self, *how: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, *(how or ("-m", "daq.recorder")), "--poll", "0.05"]
         command += ["--journal", str(self.journal_path), "--out", str(self.out)]
         command += ["--cursor", str(self.cursor)]
         with self.log.open("ab") as log:
@@ -97,7 +98,10 @@ def live_rows(path: Path) -> int:
     # Another process, as a notebook would be; and a file that is being made cannot hang us.
     code = "import h5py, sys; print(len(h5py.File(sys.argv[1], 'r', swmr=True)['raw_data']))"
     command = [sys.executable, "-c", code, str(path)]
-    done = subprocess.run(command, capture_output=True, timeout=PATIENCE_S)
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=HANGS_S)
+    except subprocess.TimeoutExpired:
+        return -1  # h5py can hang for ever in a file that is torn
     return int(done.stdout) if done.returncode == 0 else -1
 
 
@@ -213,6 +217,7 @@ def test_a_cursor_that_lies_changes_nothing(bench: Bench) -> None:
     assert_same_rows(bench.wait_closed(), bench.expected())
 
 
+@pytest.mark.fault("F60")
 def test_a_user_who_opens_the_live_file_for_writing_spoils_nothing(bench: Bench) -> None:
     entries = formation()
     bench.put(entries[:80])
@@ -224,6 +229,50 @@ def test_a_user_who_opens_the_live_file_for_writing_spoils_nothing(bench: Bench)
     rows = sum(not hasattr(entry, "kind") for entry in entries[:120])
     bench.wait_live(rows)
     bench.put(entries[120:])
+    assert_same_rows(bench.wait_closed(), bench.expected())
+    assert bench.wait_closed().stat().st_mode & 0o777 == 0o444
+
+
+@pytest.mark.fault("F59")
+@pytest.mark.parametrize("keep", [0, 2048, 0.9])
+def test_a_live_file_that_was_torn_by_a_crash_is_made_anew(bench: Bench, keep: float) -> None:
+    entries = formation()
+    bench.put(entries[:80])
+    killed = bench.start()
+    path = bench.wait_live(rows=1)
+    killed.kill()
+    killed.wait()
+    torn = path.read_bytes()
+    path.write_bytes(torn[: int(keep if keep >= 1 else keep * len(torn))])
+    bench.start()
+    rows = sum(not hasattr(entry, "kind") for entry in entries[:80])
+    bench.wait_live(rows)
+    bench.put(entries[80:])
+    assert_same_rows(bench.wait_closed(), bench.expected())
+
+
+_HANGS = """
+import ctypes, sys
+from daq.recorder import live, __main__
+def hang(self):
+    ctypes.PyDLL(None).sleep(1000)  # as h5py does: with the interpreter's lock held
+live.LiveFile.flush = hang
+sys.exit(__main__.main())
+"""
+
+
+@pytest.mark.fault("F59")
+def test_a_recorder_that_hangs_in_hdf5_is_ended_and_the_next_one_makes_the_file(
+    bench: Bench,
+) -> None:
+    entries = formation()
+    bench.put(entries[:80])
+    process = bench.start("-c", _HANGS, "--turn", "1")
+    assert process.wait(PATIENCE_S) == 1
+    assert "Timeout" in bench.log.read_text()
+    assert "hang" in bench.log.read_text()  # who it was, in the traceback
+    bench.put(entries[80:])
+    bench.start()
     assert_same_rows(bench.wait_closed(), bench.expected())
 
 

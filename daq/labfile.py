@@ -267,7 +267,7 @@ class StationModel(FileModel):
     """Hard limits of this position."""
     reaction: Duration = 1.0
     """Longest time from a sample to OFF on the wire (real time)."""
-    watchdog: Duration = 10.0
+    watchdog: Duration = 4.0
     """Silence after which the cycler opens its output on its own (real time)."""
     idle_record: Duration = 10.0
     """How often an idle station is recorded for the live view (real time)."""

@@ -21,7 +21,7 @@ from daq.cli.output import EXIT_FAILED, Json, near, print_json
 from daq.cli.tables import print_table
 from daq.config import InstrumentConfig, Lab, StationConfig, load_lab
 from daq.control.client import SOCKET_NAME, ControlClient
-from daq.driver import AnyDriver, Cycler, Range
+from daq.driver import AnyDriver, Cycler, Logger, Range
 from daq.errors import DaqError, InstrumentError
 from daq.journal import JournalReader, Kept
 from daq.model import Identity, Span
@@ -72,6 +72,8 @@ def examine(lab: Lab) -> Iterator[Finding]:
     else:
         yield Finding("daemon", OK, "runs and owns the lines; it says:")
         yield from _as_the_daemon_says(lab, online)
+    for config in lab.instruments.values():
+        yield from _sentinel(lab, config)
     for station in lab.stations.values():
         yield _layers(lab, station)
         yield _checks(lab, station)
@@ -177,6 +179,21 @@ def _limits(station: StationConfig, able: Range) -> Iterator[Finding]:
     what = f"station {station.name}"
     yield _fits(what, "voltage", station.limits.voltage_V, able.voltage_V, "V")
     yield _fits(what, "current", station.limits.current_A, able.current_A, "A")
+
+
+def _sentinel(lab: Lab, config: InstrumentConfig) -> Iterator[Finding]:
+    """How the sentinel would switch an instrument off: by itself, or through the driver."""
+    if issubclass(config.driver_class, Logger):
+        return
+    line = make_line(config.resource, config.settings, lab.visa_backend)
+    driver: AnyDriver = config.driver_class(line, config.options)
+    by_itself = line.endpoint() is not None and all(map(driver.off_exchanges, driver.channels))
+    message = (
+        "switches it off by itself, with the driver's bytes"
+        if by_itself
+        else "needs a fresh process with the driver to switch it off, which takes seconds"
+    )
+    yield Finding(f"sentinel, {config.name}", OK if by_itself else WARN, message)
 
 
 def _layers(lab: Lab, station: StationConfig) -> Finding:

@@ -102,7 +102,13 @@ def test_readings_that_are_not_numbers_are_never_trusted_while_energised(bench_a
     wait_until(lambda: not on(bench), "OFF")
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGKILL, id="killed", marks=pytest.mark.fault("F41")),
+        pytest.param(signal.SIGSTOP, id="stopped", marks=pytest.mark.fault("F42")),
+    ],
+)
 def test_the_sentinel_switches_off_when_control_is(number, bench_and_daemon):
     bench, daemon = bench_and_daemon
     daemon.run(CHARGE)
@@ -145,18 +151,7 @@ def goes_on_where_it_was(bench, daemon):
     assert any("sentinel" in event.data["message"] for event in daemon.events(EventKind.ALARM))
 
 
-def test_when_both_processes_die_the_instruments_own_watchdog_opens_the_output(bench_and_daemon):
-    bench, daemon = bench_and_daemon
-    daemon.run(CHARGE)
-    daemon.energised()
-    sentinel = daemon.children()["daq.sentinel"]
-    os.kill(sentinel, signal.SIGKILL)
-    daemon.signal(signal.SIGKILL)
-    struck = monotonic()
-    wait_until(lambda: not on(bench), "the watchdog opened the output")
-    assert last_edge_s(bench) - struck < 5.0
-
-
+@pytest.mark.fault("F48")
 def test_without_a_sentinel_nothing_is_energised_until_it_is_back(bench_and_daemon):
     _, daemon = bench_and_daemon
     os.kill(daemon.children()["daq.sentinel"], signal.SIGKILL)
@@ -182,15 +177,18 @@ def _bus_thread(daemon: Daemon) -> int:
     return psutil.Process(daemon.process.pid).threads()[-1].id
 
 
+@pytest.mark.fault("F40")
 def test_sigterm_in_the_middle_of_a_step_leaves_everything_off_within_five_seconds(
-    bench_and_daemon,
+    bench_and_daemon, figure
 ):
     bench, daemon = bench_and_daemon
     run = daemon.run(CHARGE)
     daemon.energised()
     began = time.monotonic()
     assert daemon.stop() == 0
-    assert time.monotonic() - began < 5.0
+    took_s = time.monotonic() - began
+    figure("SIGTERM to gone", took_s, "s")
+    assert took_s < 5.0
     assert not on(bench)
     assert not list(daemon.data.glob("sentinel-*.jsonl"))
     daemon.start()

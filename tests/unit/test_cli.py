@@ -291,6 +291,8 @@ def test_doctor_says_what_is_wrong_with_a_bench_that_is_not_there(folder, daq):
     assert found["aps1"][0] == "problem"
     assert found["calibration of aps1"] == ("problem", "was due on 2020-01-01")
     assert found["disk"][0] == "ok"
+    assert found["sentinel, aps1"][0] == "ok"
+    assert "by itself" in found["sentinel, aps1"][1]
     assert "a hard-wired relay" in found["station A1"][1]
     assert "(nothing measures it)" in found["station A1"][1]
 

@@ -57,7 +57,7 @@ def test_a_small_lab_gets_the_documented_defaults(load: Any, tmp_path: Path) -> 
     assert lab.data == tmp_path / "data"
     assert (lab.mqtt.broker, lab.mqtt.client_id) == ("auto", "daq-bench-3")
     station = lab.stations["A1"]
-    assert (station.reaction_s, station.watchdog_s, station.idle_record_s) == (1.0, 10.0, 10.0)
+    assert (station.reaction_s, station.watchdog_s, station.idle_record_s) == (1.0, 4.0, 10.0)
     assert station.limits == Limits((2.0, 4.3), (-5.0, 5.0), (0.0, 60.0))
     assert station.temperature is None
     assert lab.instruments["aps1"].period_s == 1.0

@@ -92,7 +92,7 @@ def run(rows: int, kind: str, folder: Path, say: Callable[[str], None] = print) 
             line.cut()
             began_s = time.monotonic()
             last = fill(journal, rows)
-            say(f"{rows:,} rows journalled in {time.monotonic() - began_s:.0f} s")
+            say(f"{rows:,} entries journalled in {time.monotonic() - began_s:.0f} s")
             with _Writer(journal):
                 caught = _catch_up(heard, line, pids, memory, rows, last)
             memory.close()
@@ -285,6 +285,10 @@ def lines(found: Caught) -> Iterator[str]:
     )
 
 
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
 def main() -> int:
     """Run and print; exit code 1 when something was lost."""
     parser = argparse.ArgumentParser(prog="python -m bench.backfill", description=__doc__)
@@ -294,7 +298,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        found = run(options.rows, options.broker, Path(folder))
+        found = run(options.rows, options.broker, Path(folder), _say)
     if options.json:
         print(json.dumps(asdict(found), indent=1))
     else:

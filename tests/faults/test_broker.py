@@ -396,3 +396,33 @@ def test_on_a_slow_line_history_gets_through_and_what_happens_now_does_not_wait(
     bench.online(first["session"])
     assert rss_mb(bench.gateway.process.pid) - before_mb < MOST_GROWTH_MB
     broker_account.check(bench)
+
+
+# What people are told.
+
+
+@only_mosquitto
+@pytest.mark.fault("F65")
+def test_trouble_with_the_broker_is_an_alarm_of_the_daemon_until_it_is_over(kind, tmp_path):
+    require(kind)
+    broker = BrokerProcess(kind, tmp_path)
+    broker.kill()
+    broker.configure("allow_anonymous false")
+    broker.start()
+    try:
+        with running_daemon(tmp_path, mqtt={"broker": broker.url}) as (_, daemon):
+            began = wait_until(lambda: alarms(daemon, "began"), "the alarm")[0]
+            assert began["severity"] == "ticket"
+            assert "refuses us" in began["message"]
+            broker.kill()
+            broker.configure("allow_anonymous true")
+            broker.start()
+            wait_until(lambda: alarms(daemon, "ended"), "its end", 90.0)
+    finally:
+        broker.kill()
+
+
+def alarms(daemon, state):
+    """What the journal holds of alarms about the broker."""
+    found = [event.data for event in daemon.events(EventKind.ALARM)]
+    return [one for one in found if (one.get("cause"), one.get("state")) == ("broker-away", state)]

@@ -93,10 +93,11 @@ def run(rows: int, kind: str, folder: Path, say: Callable[[str], None] = print) 
             began_s = time.monotonic()
             last = fill(journal, rows)
             say(f"{rows:,} entries journalled in {time.monotonic() - began_s:.0f} s")
-            with _Writer(journal):
-                caught = _catch_up(heard, line, pids, memory, rows, last)
-            memory.close()
-    return caught
+            try:
+                with _Writer(journal):
+                    return _catch_up(heard, line, pids, memory, rows, last)
+            finally:
+                memory.close()
 
 
 def _catch_up(

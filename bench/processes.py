@@ -62,10 +62,12 @@ def _cpu_s(pid: int) -> float:
 
 
 def _memory_mb(pid: int, what: str) -> float:
-    for line in (_PROC / str(pid) / "status").read_text().splitlines():
-        if line.startswith(what):
-            return int(line.split()[1]) / _KIB_PER_MB
-    return 0.0
+    try:
+        status = (_PROC / str(pid) / "status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    found = (line.split()[1] for line in status.splitlines() if line.startswith(what))
+    return int(next(found, "0")) / _KIB_PER_MB
 
 
 def _stat(pid: int) -> list[str]:

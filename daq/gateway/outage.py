@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
+import time
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -169,15 +170,25 @@ class Informant:
             return
         if trouble:
             log.error("broker_trouble", trouble=trouble)
-        arguments = {"cause": CAUSE, "message": trouble, "over": not trouble}
-        report = Command("report", uuid.uuid4().hex, "gateway", arguments=arguments)
         try:
-            reply = await self._ask(report, ANSWER_S)
+            reply = await self._ask(_report(trouble), ANSWER_S)
         except DaqError:
             return  # control is not there, or busy
         if reply.state == "refused":
             log.error("report_refused", reason=reply.reason)
         self._known = trouble
+
+
+def _report(trouble: str) -> Command:
+    now_s = time.time()
+    return Command(
+        "report",
+        uuid.uuid4().hex,
+        "gateway",
+        issued_utc_s=now_s,
+        expires_utc_s=now_s + ANSWER_S,
+        arguments={"cause": CAUSE, "message": trouble, "over": not trouble},
+    )
 
 
 def _is_refusal(error: BaseException) -> bool:

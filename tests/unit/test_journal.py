@@ -227,6 +227,32 @@ def test_what_is_no_journal_is_refused(tmp_path):
         JournalReader(path)
 
 
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        ("event", "kind", "no kind"), ("event", "data", "{"), ("event", "data", "[" * 3000),
+        ("run", "document", b"\xff"), ("run", "document", "nothing"), ("keep", "data", "{'a': 1}"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_understood_is_our_error_and_none_of_its_own(journal, table, column, value):
+    journal.append(Event(EventKind.NOTE, 1.0, "A1", "r1", 1.0, {}))
+    journal.save_run(RunInfo("r1", "A1", "c1", "p", 1.0, {}))
+    journal.keep(Kept.STATE, "A1", {})
+    synced(journal).close()
+    with sqlite3.connect(journal.path) as database:
+        database.execute(f"UPDATE {table} SET {column} = ?", (value,))
+    with JournalReader(journal.path) as reader:
+        reads = {
+            "event": (reader.events, lambda: reader.entries(0)),
+            "run": (reader.runs, lambda: reader.run("r1")),
+            "keep": (lambda: reader.kept(Kept.STATE),),
+        }
+        for read in reads[table]:
+            with pytest.raises(JournalError, match="cannot be read"):
+                read()
+        assert reader.head() == 1  # one thing that is broken does not break the others
+
+
 # Transactions.
 
 

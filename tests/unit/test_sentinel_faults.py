@@ -5,10 +5,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from math import inf, nan
 
 import pytest
 
@@ -115,7 +117,15 @@ def test_a_channel_that_does_not_confirm_does_not_keep_the_next_one_on(peer):
     assert b"WATCHDOG OFF\n" not in peer.heard
 
 
-@pytest.mark.parametrize("text", ["[]", "null", '{"buses": [], "instruments": {}}', '{"a": 1}', ""])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]", "null", '{"buses": [], "instruments": {}}', '{"a": 1}', "",
+        '{"buses": {"99999": "aps1"}, "instruments": {}}',
+        '{"buses": {"-1": "aps1"}, "instruments": {}}',
+        '{"buses": {}, "instruments": {"aps1": "OFF"}}', pytest.param("[" * 3000, id="deep"),
+    ],
+)  # fmt: skip
 def test_a_file_that_is_no_recipes_leaves_the_old_ones(text, control, peer):
     control.knows(aps1=peer.recipe())
     watch = sentinel.Watch(control.heartbeat.path, control.recipes, os.getpid())
@@ -123,6 +133,18 @@ def test_a_file_that_is_no_recipes_leaves_the_old_ones(text, control, peer):
     control.recipes.write_text(text)
     watch.reload()
     assert watch.instruments == {"aps1": peer.recipe()}
+
+
+@pytest.mark.parametrize("stamp", [nan, inf, -inf, -2.0, 1e300])
+def test_a_stamp_that_no_clock_of_ours_wrote_is_no_sign_of_life(stamp, control):
+    control.knows()
+    watch = sentinel.Watch(control.heartbeat.path, control.recipes, os.getpid())
+    control.heartbeat.beat(LOOP_SLOT)
+    assert watch.why_act() == ""
+    with control.heartbeat.path.open("r+b") as file:
+        file.seek(8 * LOOP_SLOT)
+        file.write(struct.pack("<d", stamp))
+    assert "its event loop" in watch.why_act()
 
 
 def test_a_bus_that_has_ended_in_good_order_is_not_silent(control):

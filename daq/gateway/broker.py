@@ -213,7 +213,15 @@ def _last_port(data: Path) -> int:
     try:
         note = json.loads((data / "broker.json").read_text())
         address = parse_url(note["url"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, InputError):
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        InputError,
+    ):
         return 0
     ours = note.get("kind") != "external" and address.host == LOOPBACK
     return address.port if ours and _is_free(address.port) else 0

@@ -297,3 +297,49 @@ def test_of_the_documents_of_one_name_the_last_of_a_commit_is_kept(journal):
             "A1": {"n": 4}
         }
     assert sum("INTO keep" in statement for statement in written) == 1
+
+
+# Reading.
+
+
+def test_pages_are_rows_and_events_as_the_journal_holds_them(journal):
+    for number in range(1, 11):
+        journal.append(record(number))
+        journal.append(Event(EventKind.NOTE, 0.0, "A1", "r1", data={"n": number}))
+    with JournalReader(synced(journal).path) as reader:
+        page = reader.page(4, 6)
+        assert len(page) == 6
+        assert [row[-1] for row in page.rows] == [5, 7, 9]
+        assert [event.seq for event in page.events] == [6, 8, 10]
+        assert page.last_seq == 10
+        assert reader.page(4, 100, last=5).last_seq == 5
+        assert reader.page(20, 100).last_seq == 0
+        assert (reader.last_of("r1"), reader.last_of("nobody")) == (20, 0)
+
+
+def test_the_records_around_the_latest_edges_of_a_run(journal):
+    info = RunInfo("r1", "A1", "c1", "p", 1.0, {})
+    journal.append(record(0, run=""))
+    for number in range(1, 10):
+        journal.append(record(number))
+        if number % 3 == 0:
+            journal.append(Event(EventKind.STEP_ENDED, 0.0, "A1", "r1"))
+    with JournalReader(synced(journal).path) as reader:
+        numbers = [one.step_record for one in reader.around_edges(info, 2)]
+        assert numbers == [6, 7, 9]
+        assert [one.step_record for one in reader.around_edges(info, 9)] == [0, 1, 3, 4, 6, 7, 9]
+
+
+def test_a_journal_whose_pages_are_overwritten_is_an_error_with_its_name(journal):
+    for number in range(200):
+        journal.append(record(number))
+    path = synced(journal).path
+    journal.close()
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.close()
+    bits = bytearray(path.read_bytes())
+    bits[4096:] = b"\xa5" * (len(bits) - 4096)
+    path.write_bytes(bits)
+    with JournalReader(path) as reader, pytest.raises(JournalError, match="cannot be read"):
+        reader.entries(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from dataclasses import replace
 
 import pytest
@@ -46,7 +47,11 @@ def head(path):
         return reader.head()
 
 
-def test_a_pruned_run_keeps_its_row_and_its_events_and_its_records_are_gone(path):
+@pytest.mark.parametrize("rows", [50_000, 60], ids=["one slice", "many"])
+def test_a_pruned_run_keeps_its_row_and_its_events_and_its_records_are_gone(
+    rows, path, monkeypatch
+):
+    monkeypatch.setattr(sys.modules["daq.journal.prune"], "_SLICE", rows)
     before, events = of_run(path, RUN)
     assert before > 100
     assert EventKind.SPECTRUM_POINT in events

@@ -26,7 +26,7 @@ INSERT INTO "record" VALUES(6,'A1','run-A1',2.99999999999997726254e+01,2.9999999
 CREATE TABLE run (
   id TEXT PRIMARY KEY, station TEXT NOT NULL, cell TEXT NOT NULL, protocol TEXT NOT NULL,
   started_utc_s REAL NOT NULL, document TEXT NOT NULL, ended_utc_s REAL, outcome TEXT NOT NULL);
-INSERT INTO "run" VALUES('run-A1','A1','c1','test',1000000000.0,'{"protocol": {"text": "protocol: test\nversion: 1.0.0\nrecord: {every: 10 s}\nsafety: {voltage: [2.6 V, 4.25 V], temperature: [5 degC, 50 degC], charge: 115 %}\nsteps:\n  - charge: 1C\n    until: voltage >= 4.2 V\n    at_most: 2 h\n  - rest: 10 min\n", "file": "t.yaml", "parameters": {}}, "cell": {"id": "c1", "nominal_capacity_Ah": 2.5, "chemistry": "NMC", "batch": "", "limits": {"voltage_V": [null, null], "current_A": [null, null], "temperature_degC": [null, null]}, "metadata": {}}}',NULL,'');
+INSERT INTO "run" VALUES('run-A1','A1','c1','test',1000000000.0,'{"lab": {"name": "bench-3", "sha256": "of the lab file"}, "protocol": {"text": "protocol: test\nversion: 1.0.0\nrecord: {every: 10 s}\nsafety: {voltage: [2.6 V, 4.25 V], temperature: [5 degC, 50 degC], charge: 115 %}\nsteps:\n  - charge: 1C\n    until: voltage >= 4.2 V\n    at_most: 2 h\n  - rest: 10 min\n", "file": "t.yaml", "parameters": {}}, "cell": {"id": "c1", "nominal_capacity_Ah": 2.5, "chemistry": "NMC", "batch": "", "limits": {"voltage_V": [null, null], "current_A": [null, null], "temperature_degC": [null, null]}, "metadata": {}}}',NULL,'');
 CREATE INDEX record_of_run ON record (run, seq);
 CREATE INDEX event_of_run ON event (run, seq);
 COMMIT;

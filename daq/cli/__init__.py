@@ -17,7 +17,19 @@ import sys
 
 import typer
 
-from daq.cli import alarms, audit, bench, control, demo, doctor, files, keeping, keys, runs
+from daq.cli import (
+    alarms,
+    audit,
+    bench,
+    broker_acl,
+    control,
+    demo,
+    doctor,
+    files,
+    keeping,
+    keys,
+    runs,
+)
 from daq.cli.output import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, complain
 from daq.errors import DaqError, InputError
 
@@ -26,7 +38,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for module in (demo, bench, files, control, alarms, runs, keeping, doctor, keys, audit):
+for module in (demo, bench, files, control, alarms, runs, keeping, doctor, keys, audit, broker_acl):
     module.add_to(app)
 
 

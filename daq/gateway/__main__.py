@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import resource
 import sqlite3
 import sys
 import threading
@@ -37,6 +38,9 @@ log = get_logger()
 
 LONGEST_END_S = 2.8
 JOURNAL_POLL_S = 0.2
+MOST_MEMORY = 3 << 30
+"""Of address space, of which Python's threads reserve far more than they use."""
+MOST_FILES = 1024
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
@@ -59,6 +63,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> int:
     """Entry point; the exit code: 0 ended as asked, 1 failed, 2 bad arguments."""
+    _bound_ourselves()
     options = arguments()
     options.data.mkdir(parents=True, exist_ok=True)
     setup("gateway", options.data / "logs")
@@ -70,6 +75,14 @@ def main() -> int:
     except* (DaqError, sqlite3.Error, OSError) as group:
         code = _failed(1, group)
     return code
+
+
+def _bound_ourselves() -> None:
+    """Whatever a broker sends: neither the memory nor the descriptors of control's machine."""
+    for limit, most in ((resource.RLIMIT_AS, MOST_MEMORY), (resource.RLIMIT_NOFILE, MOST_FILES)):
+        _, hard = resource.getrlimit(limit)
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(limit, (most, most))
 
 
 def _failed(code: int, group: BaseExceptionGroup[Exception]) -> int:

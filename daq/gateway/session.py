@@ -18,17 +18,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import aiomqtt
 from paho.mqtt.reasoncodes import ReasonCode
 
 from daq.gateway.batches import Outgoing
 from daq.gateway.broker import Address, Broker
+from daq.gateway.certificates import CertificateWatch
 from daq.gateway.commands import MOST_WAITING, CommandDesk, CommandQueue
 from daq.gateway.cursor import Cursor
 from daq.gateway.messages import Status
 from daq.gateway.outage import Informant, Outage
 from daq.gateway.publish import BackFill, LiveTail, in_thread
+from daq.gateway.stopline import StopLine
 from daq.gateway.topics import Topics
 from daq.gateway.uplink import Uplink
 from daq.journal import JournalReader
@@ -95,16 +98,24 @@ class Gateway:
         self._client: aiomqtt.Client | None = None
         self._session = 0
         self._started_utc_s = time.time()
+        self._up = asyncio.Event()
         uplink = Uplink(journal.parent)
-        self._desk = CommandDesk(topics, uplink.ask, self._publish)
+        self._desk = CommandDesk(topics, uplink.ask, self._publish, self._publish_off)
+        self._stop_line = StopLine(
+            topics, broker, self._plain_client, self._desk.take_off, wanted=self._up, stop=stop
+        )
         self._outage = Outage(login.client_id)
         self._informant = Informant(self._outage, uplink.ask)
+        ours = {"our certificate": login.cert_file, "its authority's certificate": login.ca_file}
+        self._certificates = CertificateWatch(login.tls, ours, uplink.ask)
 
     async def run(self) -> None:
         """Connect, and connect again, until cancelled; then take leave of the broker."""
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._informant.run())
+                group.create_task(self._stop_line.run())
+                group.create_task(self._certificates.run(await self._broker.address()))
                 while True:
                     await self._connect_once()
                     await asyncio.sleep(self._outage.pause_s())
@@ -122,34 +133,42 @@ class Gateway:
             self._outage.failed(address.url, first_of(group))
         finally:
             self._client = None
+            self._up.clear()
 
     def _new_client(self, address: Address) -> aiomqtt.Client:
         will = self._offline("connection lost")
-        client = aiomqtt.Client(
+        client = self._plain_client(
+            address,
+            will=aiomqtt.Will(self._topics.status, will.payload(), qos=1, retain=True),
+            max_inflight_messages=MOST_IN_FLIGHT,
+        )
+        client.pending_calls_threshold = 1_000_000  # a page is in flight at once, on purpose
+        return client
+
+    def _plain_client(self, address: Address, ending: str = "", **more: Any) -> aiomqtt.Client:
+        return aiomqtt.Client(
             address.host,
             address.port,
-            identifier=self._login.client_id,
+            identifier=f"{self._login.client_id}{ending}",
             username=self._login.username,
             password=self._login.password,
             tls_context=self._login.tls() if address.tls else None,
-            will=aiomqtt.Will(self._topics.status, will.payload(), qos=1, retain=True),
             clean_session=True,
             keepalive=KEEPALIVE_S,
             timeout=ANSWER_TIMEOUT_S,
             queue_type=CommandQueue,
             max_queued_incoming_messages=MOST_WAITING,
-            max_inflight_messages=MOST_IN_FLIGHT,
             logger=_silent,
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+            **more,
         )
-        client.pending_calls_threshold = 1_000_000  # a page is in flight at once, on purpose
-        return client
 
     async def _work(self, client: aiomqtt.Client, address: Address) -> None:
         # Commands first: who sees the birth may send one at once.
         granted = await client.subscribe([(self._topics.commands, 1), (self._topics.status, 1)])
         self._honour_stop()
         self._outage.connected(address.url)
+        self._up.set()
         if any(map(_is_refusal, granted)):
             log.error("broker_refuses_commands", topic=self._topics.commands)
         try:
@@ -206,6 +225,12 @@ class Gateway:
         await self._client.publish(
             message.topic, message.payload, qos=1, retain=message.retain, timeout=PUBLISH_TIMEOUT_S
         )
+
+    async def _publish_off(self, message: Outgoing) -> None:
+        try:
+            await self._stop_line.publish(message)
+        except aiomqtt.MqttError:
+            await self._publish(message)
 
     async def _announce(self) -> None:
         status = Status(

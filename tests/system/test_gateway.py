@@ -284,6 +284,7 @@ def test_the_same_id_again_gets_the_same_answer(calm):
 def test_a_stop_overtakes_any_number_of_commands_that_are_not_answered(calm):
     calm.control.held = {"start"}
     starts = [calm.ear.command("start", cell="C1", protocol="a.yaml") for _ in range(40)]
+    wait_until(lambda: calm.control.verbs().count("start") == 32, "as many as are served at once")
     stop = calm.ear.command("stop", station="*")
     assert calm.ear.final_reply(stop)["state"] == "done"
     assert not [start for start in starts if "done" in states(calm, start)]

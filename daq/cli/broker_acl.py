@@ -1,0 +1,41 @@
+"""`daq broker-acl`: what a mosquitto on the network is configured with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from daq.access.keys import load_keys
+from daq.config import load_lab
+from daq.gateway.acl import PORT, access_list, configuration
+from daq.gateway.topics import Topics
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command("broker-acl")(broker_acl)
+
+
+def broker_acl(
+    lab: Annotated[Path, typer.Argument(help="The lab file.")],
+    folder: Annotated[
+        Path, typer.Option(help="Where the broker's certificates and access list are.")
+    ] = Path("/etc/mosquitto/daq"),
+    port: Annotated[int, typer.Option(help="Where it listens.")] = PORT,
+    out: Annotated[Path | None, typer.Option(help="Write mosquitto.conf and acl here.")] = None,
+) -> None:
+    """Print mosquitto.conf and access list for a broker on the network, from the lab's keys."""
+    loaded = load_lab(lab)
+    keys = loaded.access.keys
+    clients = {name: key.role for name, key in load_keys(keys).items()} if keys else {}
+    files = {
+        "mosquitto.conf": configuration(folder, port),
+        "acl": access_list(Topics(loaded.name), loaded.mqtt.client_id, clients),
+    }
+    for name, text in files.items():
+        if out:
+            (out / name).write_text(text, encoding="utf-8")
+        else:
+            print(f"# ---- {name}\n{text}")

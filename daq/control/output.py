@@ -7,6 +7,7 @@ setpoint were written and read back. OFF is tried at once, and owed until it is 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any, cast
 
 from daq.clock import monotonic
@@ -33,6 +34,7 @@ class CyclerOutput:
     Attributes:
         on: what was last commanded and confirmed.
         owed: OFF was commanded and has not been verified yet.
+        on_since_s: when the instrument last confirmed to be ON.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class CyclerOutput:
         self.on = False
         self.owed = False
         self.owed_since_s = 0.0
+        self.on_since_s = -inf
         self._watchdog_s = watchdog_s
         self._rule = rule
         self._may_energise = may_energise
@@ -76,6 +79,7 @@ class CyclerOutput:
             self._ask_leave()
             self.on = True  # before the command leaves: if it fails half way, assume ON
             self.driver.on(self.channel)
+            self.on_since_s = monotonic()
 
     def off(self) -> bool:
         """OFF now; whether it was verified. If not, it is owed (see `pay`)."""

@@ -176,7 +176,7 @@ class Station:
     def _judge_gap(self, sample: Sample) -> None:
         """P1 too when silence ends before anybody looked: a computer that slept has just woken."""
         if self._energised() and not (self.latch or self.output.owed):
-            if trip := self.guard.cycler.judge(sample.stamp_s):
+            if trip := self.guard.cycler.judge(sample.stamp_s, self.output.on_since_s):
                 self.trip(trip)
 
     def trip(self, trip: Trip) -> None:
@@ -305,7 +305,7 @@ class Station:
             return
         self._lost_poll &= self.output.owed
         if self._energised() and (self._lost_poll or not self.output.owed):
-            if trip := self.guard.check_silence(now_s):
+            if trip := self.guard.check_silence(now_s, self.output.on_since_s):
                 self.trip(trip)
             elif why := self.guard.polls.judge(now_s):
                 self._try_off(why)

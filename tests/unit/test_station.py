@@ -508,3 +508,22 @@ def test_an_off_that_an_exception_kept_from_being_sent_is_sent_at_the_next_tick(
     assert not stand.driver.is_on
     assert len(stand.journal.events(EventKind.TRIP)) == 1
     assert stand.kept_trip is not None
+
+
+def test_an_instrument_that_takes_long_to_be_switched_on_was_not_silent(stand):
+    def slowly():
+        stand.clock.now_s += 2.5  # 46 messages, 50 ms apart
+
+    stand.driver.hooks["on"] = slowly
+    stand.energised()
+    stand.tick(5)
+    assert stand.station.latch is None
+    assert stand.driver.is_on
+
+
+def test_silence_after_it_was_switched_on_trips_all_the_same(stand):
+    stand.energised()
+    stand.clock.now_s += 2.5
+    stand.station.watch(stand.clock.now_s)
+    assert stand.station.latch is not None
+    assert stand.station.latch.check == "P1"

@@ -228,9 +228,17 @@ class Guard:
 
     # What has not arrived. Only energised stations are asked.
 
-    def check_silence(self, now_s: float) -> Trip | None:
-        """Judge what has not arrived."""
-        for source in (self.cycler, self.thermometer, self.back_channel):
+    def check_silence(self, now_s: float, on_since_s: float = -inf) -> Trip | None:
+        """Judge what has not arrived.
+
+        Args:
+            now_s: real time.
+            on_since_s: when the cycler has confirmed to be ON. Until then it was answering, and
+                a slow one takes seconds to have its limits written and read back.
+        """
+        if trip := self.cycler.judge(now_s, on_since_s):
+            return trip
+        for source in (self.thermometer, self.back_channel):
             if source and (trip := source.judge(now_s)):
                 return trip
         return None

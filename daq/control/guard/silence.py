@@ -29,9 +29,9 @@ class Freshness:
         """Seconds since the last valid sample."""
         return now_s - self._stamp_s
 
-    def judge(self, now_s: float) -> Trip | None:
-        """Judge the silence up to `now_s`."""
-        age = self.age_s(now_s)
+    def judge(self, now_s: float, since_s: float = -inf) -> Trip | None:
+        """Judge the silence up to `now_s`; what was before `since_s` does not count."""
+        age = min(self.age_s(now_s), now_s - since_s)
         if age <= self.allowed_s:
             return None
         return Trip("P1", f"no valid sample of {self.source} for {age:.3g} s", self.source)

@@ -361,6 +361,14 @@ def test_silence_trips_after_three_periods_but_never_before_two_seconds():
         assert (trip.check, trip.source) == ("P1", source.source)
 
 
+def test_what_was_before_it_confirmed_to_be_on_is_no_silence():
+    source = Freshness("aps1.1", 0.1)
+    source.fresh(100.0)
+    assert source.judge(103.0, since_s=101.0) is None
+    assert source.judge(103.001, since_s=101.0) is not None
+    assert source.judge(102.5, since_s=99.0) is not None  # a sample is newer: it counts
+
+
 def test_a_source_that_was_never_heard_is_silent():
     source = Freshness("aps1.1", 0.1)
     assert source.age_s(0.0) == inf

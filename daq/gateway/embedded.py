@@ -12,17 +12,42 @@ import os
 import sys
 
 from amqtt.broker import Broker  # pyright: ignore[reportMissingTypeStubs]
+from amqtt.contexts import ListenerConfig  # pyright: ignore[reportMissingTypeStubs]
 from amqtt.errors import BrokerError  # pyright: ignore[reportMissingTypeStubs]
 from amqtt.mqtt.protocol.broker_handler import (  # pyright: ignore[reportMissingTypeStubs]
     BrokerProtocolHandler,
 )
-from amqtt.session import Session  # pyright: ignore[reportMissingTypeStubs]
+from amqtt.session import (  # pyright: ignore[reportMissingTypeStubs]
+    ApplicationMessage,
+    Session,
+)
 
 from daq.gateway.lifeline import set_at_end
 
+MOST_WAITING = 10
+"""Messages of one client that it has sent and that are not yet being passed on."""
+MOST_ON_THE_WAY = 300
+"""Messages that subscribers have not acknowledged, of all together."""
+
+
+class InOrder(asyncio.Queue[ApplicationMessage]):
+    """A short queue whose putters keep their order; in asyncio's own a late one may overtake."""
+
+    def __init__(self) -> None:
+        super().__init__(MOST_WAITING)
+        self._turn = asyncio.Lock()
+
+    async def put(self, item: ApplicationMessage) -> None:
+        """Add a message, after all that came before it."""
+        async with self._turn:
+            await super().put(item)
+
 
 class CarefulBroker(Broker):
-    """Mends two of amqtt's ways at the end of a connection.
+    """Mends three of amqtt's ways of losing messages.
+
+    It takes them faster than its subscribers do, and gives up what one of them has not
+    acknowledged within 5 s: here whoever publishes has to wait for its acknowledgement meanwhile.
 
     It acknowledges a message before it passes it on, and forgets what it has not passed on when
     the connection ends: then an acknowledgement would mean nothing. And when a second client comes
@@ -47,6 +72,21 @@ class CarefulBroker(Broker):
     ) -> None:
         await super()._client_message_loop(client_session, handler)
         await self._pass_on(client_session)
+
+    async def _broadcast_message(
+        self,
+        session: Session | None,
+        topic: str | None,
+        data: bytes | bytearray | None,
+        force_qos: int | None = None,
+    ) -> None:
+        while sum(not task.done() for task in self._tasks_queue) > MOST_ON_THE_WAY:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await super()._broadcast_message(session, topic, data, force_qos)
+
+    async def _authenticate(self, session: Session, _: ListenerConfig) -> bool:
+        session.delivered_message_queue = InOrder()
+        return await super()._authenticate(session, _)
 
     async def _pass_on(self, session: Session) -> None:
         """Everything that was acknowledged to this client and still waits."""

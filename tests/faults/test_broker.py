@@ -20,6 +20,7 @@ from tests.system.gateway_bench import (
     BrokerProcess,
     Ear,
     GatewayProcess,
+    a_record,
     heard_numbers,
     require,
     wait_until,
@@ -395,6 +396,19 @@ def test_on_a_slow_line_history_gets_through_and_what_happens_now_does_not_wait(
     figure("live data on a line of 100 kB/s during back-fill, longest wait", max(waits), "s")
     bench.online(first["session"])
     assert rss_mb(bench.gateway.process.pid) - before_mb < MOST_GROWTH_MB
+    broker_account.check(bench)
+
+
+@both_brokers
+@pytest.mark.fault("F63")
+def test_a_slow_subscriber_hears_everything(bench):
+    bench.online()
+    bench.line.cut()
+    for number in range(900):  # each a message of its own
+        bench.journal.append(a_record(number, run=f"run-{number}"))
+    assert bench.journal.sync().wait(30.0)
+    bench.ear.slow_s = 0.01
+    bench.line.mend()
     broker_account.check(bench)
 
 

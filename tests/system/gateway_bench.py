@@ -99,6 +99,7 @@ class Ear:
 
     def __init__(self, port, lab=LAB):
         self.heard = []
+        self.slow_s = 0.0  # what it needs for each message
         self._lab = lab
         self._subscribed = threading.Event()
         self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
@@ -115,6 +116,7 @@ class Ear:
         assert self._subscribed.wait(PATIENCE_S)
 
     def _hear(self, client, userdata, message):
+        time.sleep(self.slow_s)
         topic = message.topic.removeprefix(f"daq/{self._lab}/")
         text = message.payload
         if not topic.startswith("cmd/"):

@@ -197,3 +197,37 @@ def test_whatever_comes_in_is_a_command_or_a_refusal(verb, data):
         assert command.verb in VERBS
         assert NOW < command.expires_utc_s < inf
         json.dumps(dict(command.arguments), allow_nan=False)
+
+
+# Alarms.
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments"),
+    [
+        ("ack", {"alarm": "17", "reason": "on my way"}),
+        ("maintenance", {"station": "A1", "for_s": 3600.0, "reason": "a new sensor"}),
+        ("maintenance", {"station": "A1", "end": True}),
+        ("alarms", {}),
+    ],
+)
+def test_alarms_are_commanded_over_mqtt(verb, arguments):
+    command = parse(verb, payload(**arguments), retained=False, now_utc_s=NOW)
+    assert command.verb == verb
+    for key, value in arguments.items():
+        assert value in (command.station, command.arguments.get(key))
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments"),
+    [
+        ("ack", {"alarm": "17"}),
+        ("ack", {"alarm": "17", "reason": ""}),
+        ("ack", {"alarm": "../17", "reason": "x"}),
+        ("maintenance", {"for_s": 86401.0, "reason": "x"}),
+        ("maintenance", {"for_s": 0.0, "reason": "x"}),
+        ("report", {"cause": "broker-away"}),
+    ],
+)
+def test_what_no_alarm_command_may_say_is_refused(verb, arguments):
+    refused(payload(**arguments), verb=verb)

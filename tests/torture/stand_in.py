@@ -3,8 +3,8 @@
 A whole daemon takes a second of a processor to come up, most of it imports. Here one process
 imports everything once, and forks a control process for each line on its standard input:
 
-    {"folder": "/tmp/1", "host": "127.0.0.1", "port": 15025}
-    -> {"pid": 4711}    once the output is ON and the sentinel watches
+    {"folder": "/tmp/1", "host": "127.0.0.1", "port": 15025, "driver": "ea_psb", "watchdog_s": 2}
+    -> {"pid": 4711, "sentinel": 4712}    once the output is ON and the sentinel watches
 
 Such a process is made of the daemon's own parts: `Heartbeat`, `Recipes`, `Child` (a real sentinel
 of its own), `Bus`, `Instrument`, the real driver on a real socket, and an asyncio loop that beats
@@ -16,6 +16,7 @@ a signal it hangs:
 | SIGUSR1 | the event loop, in a call that blocks |
 | SIGUSR2 | the bus thread, in a loop without end |
 | SIGALRM | everything: C code keeps the interpreter's lock |
+| SIGHUP | the bus thread, for it has ended |
 """
 
 from __future__ import annotations
@@ -43,8 +44,7 @@ from daq.model import Protection, Setpoint
 
 PERIOD_S = 0.1
 EVER_S = 600
-NEVER = Protection((2.0, 4.5), (-3.0, 3.0), 3600.0)
-"""Its watchdog must not be what switches off."""
+VOLTS, AMPS = (2.0, 4.5), (-3.0, 3.0)
 
 
 class Deaf:
@@ -67,10 +67,11 @@ class StandIn:
             folder / "recipes.json", folder / "lab.yaml", {"aps1": FIRST_BUS_SLOT}
         )
         resource = parse_resource(f"TCPIP::{order['host']}::{order['port']}::SOCKET")
-        found = find_driver("keysight_aps")
+        found = find_driver(order["driver"])
         line = make_line(resource, found.settings)
         self.driver = found(line)
-        spec = InstrumentSpec("aps1", "keysight_aps", resource.text, PERIOD_S)
+        self.watchdog_s = float(order["watchdog_s"])
+        spec = InstrumentSpec("aps1", order["driver"], resource.text, PERIOD_S)
         self.instrument = Instrument(spec, line, self.driver, Deaf())
         self.bus = Bus(
             "aps1",
@@ -92,6 +93,7 @@ class StandIn:
         loop.add_signal_handler(signal.SIGUSR1, time.sleep, EVER_S)
         loop.add_signal_handler(signal.SIGUSR2, self.bus.post, _without_end)
         loop.add_signal_handler(signal.SIGALRM, _keep_the_lock)
+        loop.add_signal_handler(signal.SIGHUP, self.bus.finish)
         beating = loop.create_task(self._beat())
         self.heartbeat.beat(FIRST_BUS_SLOT)
         self.bus.start()
@@ -101,7 +103,9 @@ class StandIn:
         self.sentinel.tend()
         await _until(lambda: self.heartbeat.age_s(SENTINEL_SLOT) < 1.0)
         await asyncio.wrap_future(self.bus.call(self._energise))
-        print(json.dumps({"pid": os.getpid()}), flush=True)
+        assert self.sentinel.process is not None
+        pids = {"pid": os.getpid(), "sentinel": self.sentinel.process.pid}
+        print(json.dumps(pids), flush=True)
         await beating
 
     async def _beat(self) -> None:
@@ -111,7 +115,8 @@ class StandIn:
 
     def _energise(self) -> None:
         assert isinstance(self.driver, Cycler)
-        self.driver.protect(1, NEVER)
+        self.driver.clear(1)  # the trial before may have left its watchdog latched
+        self.driver.protect(1, Protection(VOLTS, AMPS, self.watchdog_s))
         self.driver.apply(1, Setpoint(4.1, 1.0, 0.0))
         self.driver.on(1)
 
@@ -137,7 +142,11 @@ def main() -> None:
         if os.fork() == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.close(0)
-            asyncio.run(StandIn(json.loads(line)).run())
+            try:
+                asyncio.run(StandIn(json.loads(line)).run())
+            except Exception as error:
+                print(json.dumps({"error": repr(error)}), flush=True)
+                raise
 
 
 if __name__ == "__main__":

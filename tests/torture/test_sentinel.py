@@ -27,9 +27,15 @@ from simulators.client import RunningBench, running_bench
 
 TAKEOVER_S = 3.0
 LANES = 6
+EA_LANE = LANES
 PATIENCE_S = 60.0
 KILLED, STOPPED = [signal.SIGKILL], [signal.SIGSTOP]
-HUNG = [signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM]  # the loop, the bus, the whole interpreter
+HUNG = [signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGHUP]
+"""The loop, the bus, the whole interpreter; and a bus thread that has ended."""
+NEVER_S = 3600.0
+"""A watchdog that is not what switches off."""
+WATCHDOG_S = 2.0
+BOTH_DEAD_S = 5.0
 
 
 class Nursery:
@@ -44,15 +50,26 @@ class Nursery:
         )
         self._lock = threading.Lock()
 
-    def control(self, folder: Path, endpoint: tuple[str, int]) -> int:
-        """A control process that has energised its instrument; its process id."""
-        order = {"folder": str(folder), "host": endpoint[0], "port": endpoint[1]}
+    def control(
+        self, folder: Path, endpoint: tuple[str, int], driver: str, watchdog_s: float
+    ) -> tuple[int, int]:
+        """A control process that has energised its instrument; its id, and its sentinel's."""
+        folder.mkdir()
+        order = {
+            "folder": str(folder),
+            "host": endpoint[0],
+            "port": endpoint[1],
+            "driver": driver,
+            "watchdog_s": watchdog_s,
+        }
         with self._lock:
             assert self._process.stdin is not None
             assert self._process.stdout is not None
             self._process.stdin.write(json.dumps(order) + "\n")
             self._process.stdin.flush()
-            return int(json.loads(self._process.stdout.readline())["pid"])
+            reply = json.loads(self._process.stdout.readline())
+            assert "error" not in reply, reply
+            return int(reply["pid"]), int(reply["sentinel"])
 
     def close(self) -> None:
         assert self._process.stdin is not None
@@ -82,15 +99,14 @@ class Ward:
         with self._lock:
             lane = self._lanes.pop()
         try:
-            folder = self._folder / f"{way.name}-{number}"
-            folder.mkdir()
-            return self._strike(folder, lane, way)
+            return self._strike(self._folder / f"{way.name}-{number}", lane, way)
         finally:
             with self._lock:
                 self._lanes.append(lane)
 
     def _strike(self, folder: Path, lane: int, way: signal.Signals) -> float:
-        control = self._nursery.control(folder, self._bench.endpoint(f"aps{lane}"))
+        endpoint = self._bench.endpoint(f"aps{lane}")
+        control, _ = self._nursery.control(folder, endpoint, "keysight_aps", NEVER_S)
         time.sleep(random.uniform(0.0, 0.2))
         assert self._edges(lane)[-1]["on"]
         struck_s = time.monotonic()
@@ -101,6 +117,21 @@ class Ward:
         assert not last["on"], f"ON after {way.name}: {report}"
         assert not os.path.exists(f"/proc/{control}"), "control was not ended"
         return last["real_s"] - struck_s
+
+    def both_die(self, driver: str, number: int) -> float:
+        """Seconds from the death of control and sentinel to OFF by the instrument itself."""
+        lane = 0 if driver == "keysight_aps" else EA_LANE
+        folder = self._folder / f"both-{driver}-{number}"
+        endpoint = self._bench.endpoint(f"aps{lane}")
+        control, sentinel = self._nursery.control(folder, endpoint, driver, WATCHDOG_S)
+        struck_s = time.monotonic()
+        os.kill(sentinel, signal.SIGKILL)
+        os.kill(control, signal.SIGKILL)
+        while self._edges(lane)[-1]["on"]:
+            assert time.monotonic() < struck_s + PATIENCE_S
+            time.sleep(0.05)
+        assert not list(folder.glob("sentinel-*.jsonl"))
+        return self._edges(lane)[-1]["real_s"] - struck_s
 
     def _edges(self, lane: int) -> list[dict[str, float]]:
         with self._lock:
@@ -134,6 +165,13 @@ def ward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
             for lane, cell in enumerate(cells)
         },
     }
+    config["cells"][f"cell-{EA_LANE}"] = {"model": "nmc", "capacity": 2.5}
+    config["instruments"][f"aps{EA_LANE}"] = {
+        "dialect": "ea_psb",
+        "listen": "tcp://127.0.0.1:0",
+        "channels": {1: f"cell-{EA_LANE}"},
+        "options": {"serial": "MYEA", "voltage_V": 9, "current_A": 10},
+    }
     nursery = Nursery()
     try:
         with running_bench(config) as bench:
@@ -148,7 +186,7 @@ def ward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
     [
         pytest.param(KILLED, 34, id="killed", marks=pytest.mark.fault("F41")),
         pytest.param(STOPPED, 33, id="stopped", marks=pytest.mark.fault("F42")),
-        pytest.param(HUNG, 33, id="hung", marks=pytest.mark.fault("F43")),
+        pytest.param(HUNG, 33, id="hung", marks=[pytest.mark.fault("F43", "F44")]),
     ],
 )
 def test_the_output_is_off_within_three_seconds_every_time(ways, share, ward, trials, figure):
@@ -159,3 +197,20 @@ def test_the_output_is_off_within_three_seconds_every_time(ways, share, ward, tr
     figure("death to OFF, max", took_s[-1], "s")
     assert took_s[0] > -0.01  # nothing else switched it off before
     assert took_s[-1] <= TAKEOVER_S
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize(
+    "driver",
+    [
+        pytest.param("keysight_aps", marks=pytest.mark.fault("F49", family="keysight_aps")),
+        pytest.param("drivers.ea_psb:EaPsb", marks=pytest.mark.fault("F49", family="ea_psb")),
+    ],
+)
+def test_when_control_and_sentinel_die_the_instruments_own_watchdog_opens_the_output(
+    driver, ward, trials, figure
+):
+    took_s = sorted(ward.both_die(driver, number) for number in range(min(trials(2), 50)))
+    figure(f"both dead to OFF by a watchdog of {WATCHDOG_S:g} s, max", took_s[-1], "s")
+    assert took_s[0] > 0.5  # it was the watchdog, and nothing before it
+    assert took_s[-1] <= BOTH_DEAD_S

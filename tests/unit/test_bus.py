@@ -237,3 +237,35 @@ def test_every_exchange_of_a_line_good_or_bad_is_a_sign_of_life():
             line.ask("*IDN?")
         assert len(signs) == 2
         line.close()
+
+
+@pytest.mark.fault("F44")
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit, MemoryError])
+def test_nothing_that_a_tick_raises_ends_the_thread(error):
+    with running(0.02) as (bus, work):
+        until(lambda: work.ticks >= 2)
+
+        def job():
+            raise error("whatever it is")
+
+        bus.post(job)
+        until(lambda: work.errors)
+        ticks = work.ticks
+        until(lambda: work.ticks > ticks + 2)
+        assert bus.alive
+        assert [type(one) for one in work.errors] == [error]
+
+
+@pytest.mark.fault("F44")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_ends_all_the_same_is_no_longer_alive_and_beats_no_more():
+    beats = []
+
+    def cannot(error):
+        raise MemoryError("not even OFF")
+
+    bus = Bus("test", 0.02, tick=lambda: 1 / 0, beat=lambda: beats.append(1), crashed=cannot)
+    bus.start()
+    assert bus.join(PATIENCE_S)
+    assert not bus.alive
+    assert beats == []

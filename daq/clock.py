@@ -20,6 +20,11 @@ def monotonic() -> float:
     return time.clock_gettime(_BOOTTIME)
 
 
+def suspended() -> float:
+    """Seconds that this machine has slept since boot; 0 where the system cannot tell."""
+    return 0.0 if _BOOTTIME is None else time.clock_gettime(_BOOTTIME) - time.monotonic()
+
+
 def wall() -> float:
     """Unix time as the system has it: it follows NTP, and may jump."""
     return time.time()

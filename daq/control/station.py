@@ -16,7 +16,7 @@ from typing import Any
 
 from daq.bus.bus import Bus
 from daq.checks import Checks
-from daq.clock import LabClock, monotonic
+from daq.clock import LabClock, monotonic, suspended
 from daq.control.alarms import Alarms, Cause, Place
 from daq.control.conductor import Climate, Conductor
 from daq.control.guard import Guard, valid
@@ -44,6 +44,7 @@ VERIFY_S = 2.0
 """How often the cycler's settings, or the next part of them, are read back while it is ON."""
 LATCHING_S = 0.1
 """Two attributes take no time; a lock that an exception left behind must not keep a cell ON."""
+SLEPT_S = 1.0
 OWED_ALARM_S = 2.0
 """An OFF that is not verified for so long pages somebody."""
 RELAY_AGAIN_S = 2.0
@@ -131,6 +132,7 @@ class Station:
         self._latching = threading.Lock()
         self._idle_record_at = 0.0
         self._verify_at_s = 0.0
+        self._asleep_s = suspended()
         self._alarmed_owed = False
         self._alarmed_on = False
         self._pending: Trip | None = None  # the trip that home has not acted on yet
@@ -146,7 +148,7 @@ class Station:
         """Judge a sample of any of this station's sources; trip if it must be."""
         source, wiring = sample.source, self.wiring
         if source == wiring.cycler:
-            self._judge_gap(sample)
+            self._judge_sleep()
             self.last = sample
             reading = sample.reading
             self.valid_samples += valid(reading.voltage_V) and valid(reading.current_A)
@@ -173,11 +175,12 @@ class Station:
         if self.active and (trip := self.guard.interlocks.judge(now_s)):
             self.trip(trip)
 
-    def _judge_gap(self, sample: Sample) -> None:
-        """P1 too when silence ends before anybody looked: a computer that slept has just woken."""
-        if self._energised() and not (self.latch or self.output.owed):
-            if trip := self.guard.cycler.judge(sample.stamp_s, self.output.on_since_s):
-                self.trip(trip)
+    def _judge_sleep(self) -> None:
+        """P1: a computer that slept saw nothing; its first reading on waking is a good one."""
+        asleep_s = suspended()
+        slept_s, self._asleep_s = asleep_s - self._asleep_s, asleep_s
+        if slept_s > SLEPT_S and self._energised() and not self.latch:
+            self.trip(Trip("P1", f"the computer slept for {slept_s:.0f} s"))
 
     def trip(self, trip: Trip) -> None:
         """Cut off and latch. From any thread; the first trip wins."""

@@ -166,16 +166,24 @@ def test_no_moment_of_the_calendar_is_special(utc_s, step_s, clock, wall, tmp_pa
 
 
 @pytest.mark.fault("F38")
-def test_after_a_suspension_what_was_energised_is_off_before_anything_is_integrated(clock):
+def test_after_a_suspension_what_was_energised_is_off_before_anything_is_integrated(
+    clock, monkeypatch
+):
+    asleep_s = [77.0]
+    monkeypatch.setattr("daq.control.station.suspended", lambda: asleep_s[0])
     stand = Stand(clock)
     run = stand.energised()
     stand.tick(50)
     before = run.engine.counters
-    clock.now_s += 2 * HOUR_S  # CLOCK_BOOTTIME goes on while the machine sleeps
+    clock.now_s += 2 * HOUR_S  # CLOCK_BOOTTIME goes on while the machine sleeps,
+    asleep_s[0] += 2 * HOUR_S  # CLOCK_MONOTONIC does not
     stand.tick()  # the link has survived: the first thing after waking is a good reading
     assert not stand.driver.is_on
     assert stand.station.latch is not None
-    assert stand.station.latch.check == "P1"
+    assert (stand.station.latch.check, stand.station.latch.message) == (
+        "P1",
+        "the computer slept for 7200 s",
+    )
     stand.tick(20)
     assert run.engine.counters.charge_Ah == pytest.approx(before.charge_Ah, abs=1e-3)
 
@@ -197,11 +205,12 @@ def test_after_a_suspension_the_sentinel_takes_the_silence_for_what_it_is(tmp_pa
 @pytest.mark.fault("F38")
 def test_the_clock_of_the_wires_is_the_one_that_sleeps_do_not_stop():
     from daq import sentinel
-    from daq.clock import monotonic
+    from daq.clock import monotonic, suspended
 
     boot_s = time.clock_gettime(time.CLOCK_BOOTTIME)
     assert monotonic() == pytest.approx(boot_s, abs=5.0)
     assert sentinel.now() == pytest.approx(boot_s, abs=5.0)
+    assert suspended() == pytest.approx(boot_s - time.monotonic(), abs=5.0)
 
 
 @pytest.mark.fault("F39")

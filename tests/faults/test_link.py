@@ -1,0 +1,97 @@
+"""What happens on the line to an instrument; OFF is what the cell's own ledger says."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import pytest
+
+from tests.faults.control import charging
+from tests.system.daemon import FAMILIES, on
+
+SAFE_S = 5.0
+NOTICED_S = 1.5
+FOREIGN = {"keysight_aps": b"CURR:LIM 1\n", "ea_psb": b"CURR 1\n"}
+
+
+def families(*faults: str) -> list[object]:
+    """Every family of cyclers, marked with these faults."""
+    return [
+        pytest.param(name, marks=[pytest.mark.fault(fault, family=name) for fault in faults])
+        for name in FAMILIES
+    ]
+
+
+@pytest.mark.parametrize("family", families("F01", "F02"))
+def test_a_line_that_swallows_everything_is_noticed_at_once_and_the_cell_is_safe(
+    family, tmp_path, figure
+):
+    with charging(tmp_path, family) as control:
+        struck = time.monotonic()
+        control.bench.fault("aps1", "unplugged")
+        control.until(lambda: not on(control.bench), "OFF, by whoever still reaches the output")
+        off_s = control.edges[-1]["real_s"] - struck
+        figure(f"unplugged to OFF, {family}", off_s, "s")
+        assert off_s <= SAFE_S
+        control.until(lambda: control.station.latch, "it trips")
+        assert control.station.latch is not None
+        assert control.station.latch.check == "P1"
+        noticed_s = control.faults[0][0] - struck
+        figure(f"black hole to noticed, {family}", noticed_s, "s")
+        assert noticed_s < NOTICED_S  # no time-out of the operating system is waited for
+
+
+@pytest.mark.parametrize("family", families("F03"))
+def test_after_a_reset_the_step_is_energised_by_the_whole_sequence_again(family, tmp_path):
+    with charging(tmp_path, family) as control:
+        edges, struck = len(control.edges), time.monotonic()
+        control.bench.fault("aps1", "reset")
+        control.until(lambda: len(control.edges) >= edges + 2, "OFF, and ON again")
+        control.until(lambda: control.flows, "current flows again")
+        assert [edge["on"] for edge in control.edges[edges:]] == [False, True]
+        tape = control.bench.tape("aps1", since=struck)
+        heard = "".join(text for _, way, text in tape if way == "heard")
+        energised = "OUTP 1" if "OUTP 1" in heard else "OUTP ON"
+        assert heard.index("*IDN?") < heard.index("OUTP") < heard.index(energised)
+
+
+@pytest.mark.parametrize("family", families("F18"))
+def test_a_setpoint_that_a_second_controller_wrote_is_found_and_the_cell_is_safe(
+    family, tmp_path, figure
+):
+    with charging(tmp_path, family) as control:
+        struck = time.monotonic()
+        with socket.create_connection(control.bench.endpoint("aps1"), 10.0) as other:
+            other.sendall(FOREIGN[family])
+            control.until(lambda: control.station.latch, "it is found")
+        control.until(lambda: not on(control.bench), "OFF")
+        assert control.station.latch is not None
+        assert control.station.latch.check in ("C2", "I2")  # read back, or not tracking
+        figure(f"foreign setpoint to OFF, {family}", control.edges[-1]["real_s"] - struck, "s")
+
+
+@pytest.mark.fault("F01", family="binder")
+@pytest.mark.fault("F02", family="binder")
+def test_a_thermometer_that_is_unplugged_is_off_at_the_cycler(tmp_path, figure):
+    with charging(tmp_path, "keysight_aps") as control:
+        struck = time.monotonic()
+        control.bench.fault("mk56", "unplugged")
+        control.until(lambda: not on(control.bench), "OFF")
+        assert control.station.latch is not None
+        assert control.station.latch.check == "P1"
+        assert "mk56" in control.station.latch.message
+        figure("thermometer unplugged to OFF", control.edges[-1]["real_s"] - struck, "s")
+        assert control.edges[-1]["real_s"] - struck <= SAFE_S
+
+
+@pytest.mark.fault("F03", family="binder")
+def test_a_thermometers_link_that_is_reset_is_back_before_it_matters(tmp_path):
+    with charging(tmp_path, "keysight_aps") as control:
+        edges, connections = len(control.edges), len(control.connections)
+        control.bench.fault("mk56", "reset")
+        control.until(lambda: len(control.connections) > connections, "it is connected again")
+        assert control.connections[-1][1] == "mk56"
+        time.sleep(2.5)  # longer than what is stale would take to trip
+        assert control.station.latch is None
+        assert len(control.edges) == edges

@@ -77,6 +77,7 @@ class Cell:
         spread = _spread(seed)
         self.soc = soc
         self.temperature_degC = self.ambient_degC = temperature_degC
+        self.heat_W = 0.0  # of a reaction that nobody wants
         self.throughput_Ah = 0.0
         self._fresh_Ah = capacity_Ah * spread(0.004)
         self._fade = fade_per_cycle
@@ -230,7 +231,7 @@ class Cell:
         """Move the temperature; the loss of a step is spread evenly over it."""
         if seconds <= 0.0:
             return
-        loss_W = max(0.0, loss_J / seconds)
+        loss_W = max(0.0, loss_J / seconds) + self.heat_W
         final = self.ambient_degC + loss_W * _COOLING_S / (_HEAT_J_PER_K_AH * self._fresh_Ah)
         self.temperature_degC += (final - self.temperature_degC) * -expm1(-seconds / _COOLING_S)
 

@@ -10,6 +10,8 @@
     {"do": "clear_faults", "instrument": "aps1"}     (without it: of all)
     {"do": "set", "chamber": "room", "door_open": true}
     {"do": "set", "position": "cell-1", "temperature_degC": 60}
+    {"do": "set", "position": "cell-1", "heat_W": 20}      a cell that runs away
+    {"do": "set", "position": "cell-1", "contact": false}  a clip that has come off; true: back on
     {"do": "touch", "instrument": "psb1", "panel_lock": true}   (what a hand does at the box)
     {"do": "quit"}
 
@@ -150,7 +152,12 @@ class Control:
         position = self._bench.positions[self._cell(request)]
         del request["position"]
         position.advance()
-        return _assign(position.cell, request, {"temperature_degC": float, "soc": float})
+        if "contact" in request:
+            made = bench_file.flag("contact", request.pop("contact"))
+            (position.mend if made else position.interrupt)()
+        return _assign(
+            position.cell, request, {"temperature_degC": float, "soc": float, "heat_W": float}
+        )
 
     def _touch(self, request: dict[str, Any]) -> None:
         name = request.pop("instrument", None)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from math import inf, nan
 from statistics import median
 
-from daq.control.guard.output import SETTLE_S, Output
-from daq.control.guard.rule import LONGEST_LOOK_S, valid
+from daq.control.guard.output import SETTLE_S, TRACKING_FRACTION, Output
+from daq.control.guard.rule import LONGEST_LOOK_S, valid, valid_cycler
 from daq.model import Sample, Trip
 
 BACK_CHECK_FRACTION = 0.02
@@ -63,8 +63,8 @@ class BackCheck:
 class Jump:
     """R1: the voltage jumps, far more than it has been moving, and stays where it jumped to.
 
-    Not at step edges, where it must; not for one sample, which is noise; and not by less than
-    50 mV or 1 %, which is noise of any instrument.
+    Not at step edges, where it must; not with the current, whose loss is I2's; not for one
+    sample, which is noise; and not by less than 50 mV or 1 %, which is noise of any instrument.
     """
 
     def __init__(self, output: Output) -> None:
@@ -73,15 +73,19 @@ class Jump:
         self._rates: deque[float] = deque(maxlen=RATES)
         self._last: tuple[float, float] | None = None
         self._jumped: tuple[float, float] | None = None  # volts before, and by how much
+        self._current_A = nan
 
     def check(self, sample: Sample) -> Trip | None:
         """Judge one sample of the cycler."""
         volts, output = sample.reading.voltage_V, self._output
-        if not output.commanded_on or sample.stamp_s - output.edge_s < SETTLE_S:
+        if not valid_cycler(sample.reading):
+            return None
+        before_A, self._current_A = self._current_A, sample.reading.current_A
+        same_A = output.error_A + TRACKING_FRACTION * abs(before_A)
+        unlike = abs(self._current_A - before_A) > same_A
+        if not output.commanded_on or unlike or sample.stamp_s - output.edge_s < SETTLE_S:
             self._rates.clear()
             self._last = self._jumped = None
-            return None
-        if not valid(volts):
             return None
         last, self._last = self._last, (sample.time_s, volts)
         jumped, self._jumped = self._jumped, None

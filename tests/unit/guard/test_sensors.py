@@ -179,6 +179,25 @@ def test_an_invalid_sample_is_no_jump_and_hides_none(value):
     assert rule.check(sample(40.7, voltage_V=3.9)) is not None
 
 
+@pytest.mark.parametrize(
+    ("current_A", "trips"), [(0.0, True), (0.05, True), (0.0501, False), (-0.0501, False)]
+)
+def test_a_voltage_that_goes_with_its_current_is_no_jump(current_A, trips):
+    rule = jump()
+    first(rule, noisy())  # 0 A, and 50 mA of error
+    assert rule.check(sample(40.0, voltage_V=3.9, current_A=current_A)) is None
+    assert (rule.check(sample(41.0, voltage_V=3.9, current_A=current_A)) is not None) is trips
+
+
+@pytest.mark.parametrize(("current_A", "trips"), [(1.826, True), (1.824, False), (2.176, False)])
+def test_a_large_current_may_move_by_five_percent(current_A, trips):
+    rule = jump()
+    first(rule, [sample(n, voltage_V=3.7 + 0.001 * (n % 2), current_A=1.9737) for n in range(40)])
+    rule.check(sample(40.0, voltage_V=3.9, current_A=current_A))
+    found = rule.check(sample(41.0, voltage_V=3.9, current_A=current_A))
+    assert (found is not None) is trips
+
+
 def test_while_it_is_off_and_at_an_edge_the_voltage_may_jump():
     assert after(_seen(jump(None)), 3.9) is None
     out = output()

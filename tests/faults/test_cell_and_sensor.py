@@ -5,6 +5,8 @@ What counts is the ledger of the cell, which the daemon cannot touch.
 
 from __future__ import annotations
 
+import re
+import socket
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -321,3 +323,35 @@ def test_hours_of_data_sheet_noise_and_a_burst_of_it_trip_nothing(tmp_path, figu
         assert daemon.events(EventKind.TRIP) == []
         assert [event for event in daemon.events(EventKind.PAUSED) if event.run == run] == []
         figure("lab time at data sheet noise without a trip", ended.test_time_s / 3600.0, "h")
+
+
+@families("F16")
+def test_an_instrument_that_reboots_in_the_middle_of_a_step(family, tmp_path):
+    with running_daemon(tmp_path, dialect=family) as (bench, daemon):
+        daemon.run(CHARGE)
+        daemon.energised()
+        since = time.monotonic()
+        if family == "ea_psb":
+            bench.ask("touch", instrument="aps1", power_cycle=True)
+        else:
+            with socket.create_connection(bench.endpoint("aps1")) as panel:
+                panel.sendall(b"*RST\n")
+                time.sleep(0.2)
+        wait_until(lambda: not on(bench), "its output has fallen OFF")
+
+        def goes_on() -> bool:
+            if daemon.station().get("mode") == "tripped":  # C2: it is OFF and should be ON
+                daemon.call("clear", reason="it has rebooted")
+            if daemon.station().get("mode") == "paused":
+                daemon.call("resume")
+            return on(bench)
+
+        wait_until(goes_on, daemon.log)
+        heard = [text for _, way, text in bench.tape("aps1", since) if way == "heard"]
+        switched = next(
+            number
+            for number, text in enumerate(heard)
+            if re.search(r"OUTP(UT)?(:STAT\w*)? (1|ON)", text, re.IGNORECASE)
+        )
+        assert any("PROT" in text and "?" not in text.split(";")[0] for text in heard[:switched])
+        assert any("PROT" in text and "?" in text for text in heard[:switched])  # read back

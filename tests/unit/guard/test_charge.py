@@ -172,6 +172,23 @@ def test_only_a_cycle_that_came_back_and_moved_something_says_anything(in_Ah, ou
     assert (judged(in_Ah, out_Ah, 1.0, 0.1) is not None) is says
 
 
+@pytest.mark.parametrize(
+    ("in_Ah", "out_Ah", "says"),
+    [(2.0, 1.601, True), (2.0, 1.599, False), (0.101, 0.101, True), (0.099, 0.099, False)],
+)
+def test_a_larger_cell_moves_more(in_Ah, out_Ah, says):
+    assert (judged(in_Ah, out_Ah, 1.0, 0.1, nominal_Ah=2.0) is not None) is says
+
+
+def test_a_cycle_whose_charge_came_back_to_the_last_fifth_is_closed():
+    assert judged(1.0, 1.25, 1.0, 0.1) is None
+    assert judged(1.25, 1.0, 1.0, 0.1) is not None  # a fifth, exactly
+
+
+def test_a_cycle_of_little_energy_is_judged_like_any_other():
+    assert judged(1.0, 1.0, 0.5, 0.4) is None
+
+
 def test_each_cycle_is_judged_by_itself():
     rule = Efficiency()
     rule.least = 0.5

@@ -23,6 +23,13 @@ def test_three_polls_without_an_answer_are_told_once():
     assert polls.judge(200.3) != ""
 
 
+def test_exactly_so_long_may_an_answer_take():
+    polls = Polls(4.0)
+    polls.answered(0.0)
+    assert polls.judge(11.0) == ""
+    assert polls.judge(11.1) != ""
+
+
 def contacts() -> tuple[Interlocks, Freshness, Freshness]:
     door, smoke = Freshness("di1.1", 0.1), Freshness("di1.2", 0.1)
     return Interlocks({"di1.1": door, "di1.2": smoke}), door, smoke

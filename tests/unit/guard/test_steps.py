@@ -150,6 +150,34 @@ def test_a_cell_that_is_charged_again_to_the_end_where_it_was_is_not_held():
     assert not ended(made, again, FULL.text, before_V=3.4, voltage_V=4.2)
 
 
+@pytest.mark.parametrize("amps", [0.5, 2.5])
+def test_an_empty_cell_that_is_discharged_again_is_not_held(amps):
+    one = step(Setpoint(2.49, 0.0, amps), EMPTY)
+    made = rule()
+    assert not ended(made, one, EMPTY.text, lasted_s=3600.0, moved_Ah=-2.4)
+    assert not ended(made, one, EMPTY.text, before_V=3.0)
+    assert ended(made, step(Setpoint(4.21, amps, 0.0), FULL), FULL.text, voltage_V=4.2)
+
+
+@pytest.mark.parametrize("amps", [0.5, 2.5])
+def test_a_full_cell_that_is_charged_slowly_is_not_held(amps):
+    one = step(Setpoint(4.21, amps, 0.0), FULL)
+    made = rule()
+    assert not ended(made, one, FULL.text, voltage_V=4.2, lasted_s=3600.0, moved_Ah=2.4)
+    assert not ended(made, one, FULL.text, before_V=3.4, voltage_V=4.2)
+
+
+def test_a_charge_that_ended_by_its_charge_has_arrived_nowhere():
+    made = rule()
+    assert not ended(made, step(CHARGE, HALF), HALF.text, lasted_s=1800.0, moved_Ah=1.25)
+    assert ended(made, step(CHARGE, FULL), FULL.text, voltage_V=4.2)
+
+
+def test_exactly_a_hundred_millivolts_are_near():
+    assert not ended(rule(), step(CHARGE, FULL), FULL.text, before_V=0.0, voltage_V=0.1)
+    assert ended(rule(), step(CHARGE, FULL), FULL.text, before_V=0.0, voltage_V=0.1001)
+
+
 def test_the_other_end_is_far_even_after_that():
     assert ended(full(rule()), step(DISCHARGE, EMPTY), EMPTY.text)
 
@@ -210,6 +238,14 @@ def test_a_program_may_take_its_time_and_a_slack_for_each_step():
     assert made.judge(1000.0, 1, 4, runs=True) == ""
     assert made.judge(1105.0, 1, 4, runs=True) == ""
     assert made.judge(1105.1, 1, 4, runs=True) == ("S3: the program ran for 105.1 s, at most 100 s")
+
+
+def test_a_larger_slack_is_more():
+    made = ProgramTime(slack_s=4.0)
+    made.begin(100.0, 3, 0.0)
+    made.judge(0.0, 1, 1, runs=True)
+    assert made.judge(108.0, 1, 1, runs=True) == ""
+    assert made.judge(108.1, 1, 1, runs=True)
 
 
 def test_pauses_do_not_count():

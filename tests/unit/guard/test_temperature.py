@@ -366,6 +366,14 @@ def test_a_cell_that_cools_because_its_current_tapers_keeps_its_sensor():
         assert rule.check(sample(second, temperature_degC=25.0 + excess_K)) is None, second
 
 
+@pytest.mark.parametrize(("amps", "trips"), [(1.81, True), (1.79, False)])
+def test_nine_tenths_of_the_current_make_the_warmth_that_is_missed(amps, trips):
+    rule, place, _ = attached(current_A=2.0)
+    hours(rule, 28.0, 300.0)
+    place.current_A = amps
+    assert (hours(rule, 25.0, 60.0, from_s=305.0) is not None) is trips
+
+
 def test_a_cell_that_cools_slowly_by_its_entropy_keeps_its_sensor():
     rule, _, _ = attached(current_A=2.0)
     for second in range(0, 3600, 5):

@@ -237,18 +237,27 @@ def test_sense_leads_on_another_cell_are_seen_by_the_independent_channel(tmp_pat
 
 @pytest.mark.fault("F33")
 def test_a_chambers_alarm_is_off_at_every_station_in_it(tmp_path):
-    with running_daemon(tmp_path, stations=2) as (bench, daemon):
-        daemon.run(CHARGE, "A1", "c1")
-        daemon.run(CHARGE, "A2", "c2")
-        daemon.energised("A1")
-        daemon.energised("A2")
-        bench.ask("set", chamber="room", over_temperature=True)
-        tripped(daemon, "K1", "A1")
-        tripped(daemon, "K1", "A2")
-        for cell in ("cell-1", "cell-2"):
-            wait_until(lambda cell=cell: not on(bench, cell), "OFF")
-        assert "mk56" in daemon.call("clear", reason="hopeful").reason  # it still stands
-        assert daemon.station()["mode"] == "tripped"
+    content = bench_file(2)
+    content["instruments"]["mk56"]["options"] = {"controller": "mb1"}
+    with running_bench(content) as bench:
+        document = lab_file(bench)
+        document["instruments"]["mk56"]["options"] = {"controller": "mb1"}
+        daemon = Daemon(write_lab(tmp_path, document))
+        daemon.start()
+        try:
+            daemon.run(CHARGE, "A1", "c1")
+            daemon.run(CHARGE, "A2", "c2")
+            daemon.energised("A1")
+            daemon.energised("A2")
+            bench.ask("set", chamber="room", over_temperature=True)
+            tripped(daemon, "K1", "A1")
+            tripped(daemon, "K1", "A2")
+            for cell in ("cell-1", "cell-2"):
+                wait_until(lambda cell=cell: not on(bench, cell), "OFF")
+            assert "mk56" in daemon.call("clear", reason="hopeful").reason  # it still stands
+            assert daemon.station()["mode"] == "tripped"
+        finally:
+            daemon.stop()
 
 
 @pytest.mark.fault("F33")
@@ -318,7 +327,7 @@ def test_hours_of_data_sheet_noise_and_a_burst_of_it_trip_nothing(tmp_path, figu
         burst = iter(range(10_000))
         probe.show = lambda degC, volts: (degC + 0.2 * (-1) ** next(burst), volts)
         daemon.wait_for(mode="idle", run=None)
-        ended = daemon.events(EventKind.RUN_ENDED)[-1]
+        ended = wait_until(lambda: daemon.events(EventKind.RUN_ENDED), "it has ended")[-1]
         assert ended.data["outcome"] == "completed", ended.data
         assert daemon.events(EventKind.TRIP) == []
         assert [event for event in daemon.events(EventKind.PAUSED) if event.run == run] == []

@@ -153,6 +153,7 @@ def test_a_trip_is_shown_and_cleared_with_a_reason(operator: Operator) -> None:
     assert "clear it first" in operator.types("resume", "A1", code=4).err
     assert operator.types("clear", "A1", "--reason", "  ", code=4).out == ""
     operator.bench.clear_faults()
+    wait_until(lambda: operator.station()["voltage_V"] < 4.2, "its reading is good again")
     cleared = operator.types("clear", "A1", "--reason", "a sense wire was loose")
     assert cleared.out == "A1: cleared; a run waits for daq resume A1\n"
     assert operator.station()["mode"] == "paused"
@@ -275,7 +276,10 @@ def test_every_event_of_a_run_has_the_data_that_the_page_says(tmp_path: Path) ->
         bench.fault("aps1", "offset", quantity="voltage_V", by=1.0)
         daemon.wait_for(mode="tripped")
         bench.clear_faults()
-        daemon.call("clear", reason="a sense wire was loose")
+        wait_until(
+            lambda: daemon.call("clear", reason="a sense wire was loose").state == "done",
+            "its reading is good again",
+        )
         daemon.call("stop")
         daemon.stop()
         events = daemon.events()

@@ -180,6 +180,8 @@ class Commands:
 
     async def _start(self, command: Command) -> Mapping[str, Any]:
         station = self._one(command)
+        if station.latch:  # no waiting: a clear that is on its way is not to be followed blindly
+            raise CommandRefused(f"tripped: {station.latch.message}", remedy="clear it first")
         await self._ready(station)
         # One at a time: two could take the same cell. Not on this loop: a large protocol takes
         # seconds to compile, and neither the heartbeat nor a `stop` can wait for that.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import defaultdict
 from math import inf
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ from daq.control.alarms import Alarms
 from daq.control.alarms.verbs import AlarmVerbs
 from daq.control.answers import Answers
 from daq.control.commands import Commands
+from daq.control.start import Starter as RealStarter
 from daq.errors import CommandRefused
 from daq.journal import Kept
 from daq.model import Command, EventKind, Reply, Role
@@ -42,6 +44,7 @@ class Starter:
         self.made = made
         self.hold = threading.Event()
         self.hold.set()
+        self._bench = SimpleNamespace(instruments=defaultdict(lambda: SimpleNamespace(online=True)))
         self.makes = 0
         self.at_once = 0
         self.most_at_once = 0
@@ -55,6 +58,7 @@ class Starter:
         return self.made(station)
 
     def begin(self, station, run):
+        RealStarter._refuse_if_busy(self, station)  # the last look, on the bus thread
         station.conductor.begin(run)
 
 
@@ -411,6 +415,38 @@ async def test_a_tripped_station_is_not_resumed_and_says_what_to_do(desk):
     desk.one.station.home.call(lambda: desk.one.latched()).result(PATIENCE_S)
     desk.why_not = "tripped"
     assert "clear it first" in (await desk.ask("resume")).reason
+
+
+@pytest.mark.fault("F77")
+@pytest.mark.parametrize("verb", ["start", "resume"])
+async def test_a_trip_wins_against_a_command_that_was_there_before_it(verb, desk):
+    if verb == "resume":
+        await desk.ask("start")
+        await desk.ask("pause")
+    release = block(desk.one)
+    asking = asyncio.create_task(desk.ask(verb))
+    await asyncio.sleep(0.05)  # its deed waits on the bus
+    desk.one.latched()
+    release.set()
+    reply = await asking
+    assert reply.state == "refused"
+    assert "tripped" in reply.reason
+    assert not desk.one.driver.is_on
+    assert desk.one.station.latch
+
+
+@pytest.mark.fault("F78")
+@pytest.mark.parametrize("verb", ["start", "resume"])
+async def test_clear_and_start_in_one_burst_do_not_start(verb, desk):
+    desk.one.station.home.call(lambda: desk.one.latched()).result(PATIENCE_S)
+    desk.one.guard.cycler.fresh(monotonic())
+    burst = [desk.ask("clear", reason="x"), desk.ask(verb), desk.ask(verb)]
+    cleared, *started = await asyncio.gather(*burst)
+    assert cleared.state == "done", cleared.reason
+    assert {reply.state for reply in started} == {"refused"}
+    assert not desk.one.driver.is_on
+    after = await desk.ask("resume")
+    assert "cleared a moment ago" in after.reason
 
 
 @pytest.mark.parametrize("reason", ["", "   "])

@@ -152,7 +152,11 @@ def test_the_head_of_the_audit_log_goes_out_every_day(stand, monkeypatch):
 
 @pytest.mark.parametrize(
     "request_",
-    [Forwarded("start", '{"text": "ä\\n"}'.encode()), Refusal("eve", "start", "why", 7)],
+    [
+        new_command("stop", "A1", reason="x"),
+        Forwarded("start", '{"text": "ä\\n"}'.encode()),
+        Refusal("eve", "start", "why", 7),
+    ],
 )
 def test_a_request_survives_the_wire(request_):
     assert decode_request(encode_request(request_)) == request_

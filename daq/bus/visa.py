@@ -148,6 +148,8 @@ class VisaWire:
             if "filedescriptor out of range" in str(error):
                 raise too_many_descriptors(self._name) from error
             raise cannot_open(self._name, error) from error
+        except AttributeError as error:  # pyvisa-py goes on with None where no socket was made
+            raise cannot_open(self._name, error) from error
         except Exception as error:
             if type(error) is not Exception:
                 raise

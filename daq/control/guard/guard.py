@@ -64,6 +64,7 @@ class Guard:
         self.voltage_V = nan
         self.current_A = nan
         self._hard = limits
+        self._rise_K_min = inf
         self._checks = checks or Checks()
         self.output = Output(range_A)
         self.voltage = Voltage()
@@ -146,26 +147,30 @@ class Guard:
         self.back_check.allowed_V = checks.V3
         self.excess.limit_K = checks.T4
         self.attached.patience_s = checks.P4
-        self.rise.limit_K_min = checks.T3
+        self._rise_K_min = checks.T3
         for stuck in self._stuck.values():
             stuck.patience_s = checks.P2
 
     def enter(self, limits: Limits, time_s: float, at_most_s: float) -> None:
         """A step begins: its limits are the intersection of all tiers."""
         self._set(limits)
+        self.rise.limit_K_min = self._rise_K_min
         self.step_time.enter(time_s, at_most_s)
 
     def relax(self) -> None:
-        """Nothing runs: only the upper hard limits hold, since the position may be empty."""
+        """Nothing runs: only the upper hard limits hold, since the position may be empty.
+
+        Whoever mends a cable or takes the cell out warms its sensor: that is no trip of T3.
+        """
         hard = self._hard
         upper = Limits((-inf, hard.voltage_V[1]), hard.current_A, (-inf, hard.temperature_degC[1]))
         self._set(upper)
+        self.rise.limit_K_min = inf
         self.step_time.leave()
 
     def end(self) -> None:
-        """The run is over: whoever takes the cell out warms the sensor, and that is no trip."""
+        """The run is over."""
         self.relax()
-        self.rise.limit_K_min = inf
         self.charge.window_Ah = inf
 
     def _set(self, limits: Limits) -> None:

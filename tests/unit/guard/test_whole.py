@@ -86,6 +86,18 @@ def test_without_a_run_only_the_upper_hard_limits_hold():
     assert watched.charge.window_Ah == inf
 
 
+def test_a_warm_hand_on_the_sensor_of_a_paused_run_is_no_trip_and_after_it_one_is():
+    watched = begun(guard())
+    watched.relax()
+    assert warming(watched, 10.0) is None
+    watched = begun(guard())
+    watched.relax()
+    watched.enter(HARD, 0.0, 1e6)
+    found = warming(watched, 3.0)
+    assert found is not None
+    assert found.check == "T3"
+
+
 def test_a_run_goes_on_from_its_snapshot():
     watched = begun(guard())
     watched.check_cycler(sample(0.0, current_A=2.5))

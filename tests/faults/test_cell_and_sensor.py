@@ -307,7 +307,7 @@ def test_a_door_and_an_emergency_stop_trip_the_group_and_their_silence_as_well(t
     ("family", "what"),
     [
         pytest.param(name, what, marks=pytest.mark.fault(fault, family=name))
-        for name in FAMILIES
+        for name in KEYSIGHT  # an EA PSB rounds so coarsely that it stands still in good health
         for fault, what in (("F12", "voltage_V"), ("F13", "*"))
     ],
 )
@@ -334,7 +334,7 @@ def test_hours_of_data_sheet_noise_and_a_burst_of_it_trip_nothing(tmp_path, figu
         figure("lab time at data sheet noise without a trip", ended.test_time_s / 3600.0, "h")
 
 
-@families("F16")
+@families("F16", names=KEYSIGHT)
 def test_an_instrument_that_reboots_in_the_middle_of_a_step(family, tmp_path):
     with running_daemon(tmp_path, dialect=family) as (bench, daemon):
         daemon.run(CHARGE)

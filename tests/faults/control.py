@@ -55,6 +55,7 @@ class Control:
             ),
         )
         self.station = self.parts.stations["A1"]
+        self.began_s = time.monotonic()
         for bus in self.parts.buses.values():
             bus.start()
 
@@ -110,10 +111,16 @@ class Control:
 
 
 @contextmanager
-def charging(folder: Path, family: str) -> Iterator[Control]:
-    """A bench of a family of cyclers, with a run that charges; everything OFF at the end."""
-    with running_bench(bench_file(dialect=family)) as bench:
-        control = Control(folder, bench, write_lab(folder, lab_file(bench, dialect=family)))
+def charging(
+    folder: Path, family: str, *, stations: int = 1, period: str = ""
+) -> Iterator[Control]:
+    """A bench of a family of cyclers, A1 with a run that charges; everything OFF at the end."""
+    with running_bench(bench_file(stations, dialect=family)) as bench:
+        document = lab_file(bench, dialect=family)
+        if period:
+            for one in document["instruments"].values():
+                one["period"] = period
+        control = Control(folder, bench, write_lab(folder, document))
         try:
             control.charge()
             assert on(bench), control.station.latch

@@ -7,11 +7,13 @@ import time
 
 import pytest
 
+from bench.trips import reaction
 from tests.faults.control import charging
 from tests.system.daemon import FAMILIES, on
 
 SAFE_S = 5.0
 NOTICED_S = 1.5
+MANY = 64
 FOREIGN = {"keysight_aps": b"CURR:LIM 1\n", "ea_psb": b"CURR 1\n"}
 
 
@@ -95,3 +97,29 @@ def test_a_thermometers_link_that_is_reset_is_back_before_it_matters(tmp_path):
         time.sleep(2.5)  # longer than what is stale would take to trip
         assert control.station.latch is None
         assert len(control.edges) == edges
+
+
+@pytest.mark.fault("F23", family="keysight_aps")
+def test_sixty_four_silent_instruments_do_not_slow_the_one_that_must_be_off(tmp_path, figure):
+    with charging(tmp_path, "keysight_aps", stations=MANY + 1, period="200 ms") as control:
+        silent = [f"aps{number}" for number in range(2, MANY + 2)]
+        control.until(
+            lambda: all(control.parts.instruments[name].online for name in silent), "all are online"
+        )
+        supervised_s = max(stamp for stamp, _ in control.connections) - control.began_s
+        figure(f"start of the buses to {MANY + 1} channels supervised", supervised_s, "s")
+        assert supervised_s < 20.0
+        for name in silent:
+            control.bench.fault(name, "silence")
+        control.until(
+            lambda: {name for _, name, _ in control.faults} >= set(silent), "all are silent"
+        )
+        struck = time.monotonic()
+        control.bench.fault("aps1", "offset", quantity="voltage_V", by=1.0)
+        control.until(lambda: not on(control.bench), "OFF")
+        assert control.station.latch is not None
+        assert control.station.latch.check == "V1"
+        took_s = reaction(control.bench.tape("aps1", since=struck - 1.0), struck)
+        assert took_s is not None
+        figure(f"sample to OFF beside {MANY} silent instruments", 1e3 * took_s, "ms")
+        assert took_s < 0.5

@@ -26,6 +26,7 @@ from daq.cli import (
     demo,
     doctor,
     files,
+    gameday,
     keeping,
     keys,
     runs,
@@ -38,7 +39,20 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for module in (demo, bench, files, control, alarms, runs, keeping, doctor, keys, audit, broker_acl):
+for module in (
+    demo,
+    gameday,
+    bench,
+    files,
+    control,
+    alarms,
+    runs,
+    keeping,
+    doctor,
+    keys,
+    audit,
+    broker_acl,
+):
     module.add_to(app)
 
 

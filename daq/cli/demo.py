@@ -8,11 +8,7 @@ instruments are simulated; only the lab file's clock runs faster.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -24,6 +20,7 @@ import typer
 
 from daq.cli import watch
 from daq.cli.output import Json, console, near, print_json
+from daq.cli.simulated import Processes
 from daq.cli.tables import print_table
 from daq.config import Lab, load_lab
 from daq.control.client import ControlClient
@@ -34,7 +31,6 @@ COME_UP_S = 30.0
 LONGEST_S = 300.0
 CLOSE_S = 30.0
 REFRESH_S = 0.25
-_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 FORMATIONS = {"LFP": "formation-lfp.yaml"}
 FORMATION = "formation-nmc-graphite.yaml"
 
@@ -57,7 +53,7 @@ def demo(
     began = time.monotonic()
     word = "interrupted"
     try:
-        with _Processes(loaded.data) as processes:
+        with Processes(loaded.data) as processes:
             processes.start_bench(bench)
             processes.start_daemon(lab)
             files = _Demo(loaded, ControlClient(loaded.data), processes, as_json).run()
@@ -91,74 +87,11 @@ def _check_ledger(path: Path) -> None:
             raise DaqError(f"the output at {cell} is still ON", remedy=f"see {path}")
 
 
-class _Processes:
-    """The bench and the daemon; both are ended when the block is left, the daemon first."""
-
-    def __init__(self, data: Path) -> None:
-        self._log = (data / "processes.log").open("ab")
-        self._ledger = data / "ledger.json"
-        self._bench: subprocess.Popen[bytes] | None = None
-        self._daemon: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> _Processes:
-        for number in _ENDINGS:  # a closed terminal, or a kill, ends it as Ctrl-C does
-            signal.signal(number, signal.default_int_handler)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number in _ENDINGS:  # an impatient second Ctrl-C must not leave half of it running
-            signal.signal(number, signal.SIG_IGN)
-        self._end(self._daemon, "the daemon")
-        self._end(self._bench, "the bench")
-        self._log.close()
-
-    def start_bench(self, bench: Path) -> None:
-        ledger = ("--ledger", str(self._ledger))
-        self._bench = self._start("simulators", str(bench), *ledger, stdout=subprocess.PIPE)
-        assert self._bench.stdout is not None  # noqa: S101 - we asked for a pipe
-        for line in self._bench.stdout:
-            if json.loads(line).get("ready"):
-                return
-        raise DaqError("the simulated bench did not start", remedy=f"see {self._log.name}")
-
-    def start_daemon(self, lab: Path) -> None:
-        self._daemon = self._start("daq.cli", "serve", str(lab), stdout=self._log)
-
-    def check(self) -> None:
-        """Raise when one of them has ended."""
-        for process, name in ((self._daemon, "the daemon"), (self._bench, "the bench")):
-            if process and process.poll() is not None:
-                raise DaqError(f"{name} ended", remedy=f"see {self._log.name}")
-
-    def _start(self, module: str, *arguments: str, stdout: Any) -> subprocess.Popen[bytes]:
-        # A session of their own: Ctrl-C ends this program, which then ends them in order. The
-        # bench must not go before the daemon has switched everything off.
-        return subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", module, *arguments],
-            stdout=stdout,
-            stderr=self._log,
-            start_new_session=True,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        )
-
-    def _end(self, process: subprocess.Popen[bytes] | None, name: str) -> None:
-        if process is None:
-            return
-        process.send_signal(signal.SIGTERM)
-        try:
-            code = process.wait(15.0)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            code = process.wait()
-        if code:
-            console().print(f"[red]{name} ended with code {code}: see {self._log.name}[/]")
-
-
 @dataclass(slots=True)
 class _Demo:
     lab: Lab
     client: ControlClient
-    processes: _Processes
+    processes: Processes
     quiet: bool
 
     def run(self) -> Mapping[str, Path]:

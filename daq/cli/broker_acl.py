@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from daq.access.keys import load_keys
+from daq.cli.output import Json, print_json
 from daq.config import load_lab
 from daq.gateway.acl import PORT, access_list, configuration
 from daq.gateway.topics import Topics
@@ -25,6 +26,7 @@ def broker_acl(
     ] = Path("/etc/mosquitto/daq"),
     port: Annotated[int, typer.Option(help="Where it listens.")] = PORT,
     out: Annotated[Path | None, typer.Option(help="Write mosquitto.conf and acl here.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Print mosquitto.conf and access list for a broker on the network, from the lab's keys."""
     loaded = load_lab(lab)
@@ -34,8 +36,10 @@ def broker_acl(
         "mosquitto.conf": configuration(folder, port),
         "acl": access_list(Topics(loaded.name), loaded.mqtt.client_id, clients),
     }
-    for name, text in files.items():
-        if out:
+    if out:
+        for name, text in files.items():
             (out / name).write_text(text, encoding="utf-8")
-        else:
-            print(f"# ---- {name}\n{text}")
+    if as_json:
+        print_json(files)
+    elif not out:
+        print("\n".join(f"# ---- {name}\n{text}" for name, text in files.items()))

@@ -36,6 +36,7 @@ def add(
         Path | None, typer.Option(help="Where the client's own file goes; default: NAME.key.")
     ] = None,
     lab: LabFile = DEFAULT_LAB,
+    as_json: Json = False,
 ) -> None:
     """Make a key for a client; a running daemon takes it at once."""
     if not is_name(name):
@@ -52,7 +53,11 @@ def add(
         raise InputError(f"{mine} exists already", remedy="choose another with --out")
     write_secret(mine, client_file(key))
     save_keys(path, keys)
-    console().print(f"{name} is {role}; its key is in {near(mine.resolve())}: take it there safely")
+    if as_json:
+        print_json({"client": name, "role": role, "file": str(mine.resolve())})
+    else:
+        where = near(mine.resolve())
+        console().print(f"{name} is {role}; its key is in {where}: take it there safely")
 
 
 def list_(lab: LabFile = DEFAULT_LAB, as_json: Json = False) -> None:
@@ -65,7 +70,7 @@ def list_(lab: LabFile = DEFAULT_LAB, as_json: Json = False) -> None:
         print_table(("client", "role"), [(name, key.role.value) for name, key in keys.items()])
 
 
-def remove(name: Client, lab: LabFile = DEFAULT_LAB) -> None:
+def remove(name: Client, lab: LabFile = DEFAULT_LAB, as_json: Json = False) -> None:
     """Shut a client out; a running daemon knows at once."""
     path = _keys_file(lab)
     keys = _keys(path)
@@ -73,7 +78,10 @@ def remove(name: Client, lab: LabFile = DEFAULT_LAB) -> None:
         raise InputError(f"{name} has no key", remedy=nearest(name, keys))
     del keys[name]
     save_keys(path, keys)
-    console().print(f"{name} is shut out")
+    if as_json:
+        print_json({"removed": name})
+    else:
+        console().print(f"{name} is shut out")
 
 
 def _keys(path: Path) -> dict[str, Key]:

@@ -52,7 +52,7 @@ class Earlier:
         self._journal = journal
         with JournalReader(journal.path) as reader:
             self._kept = {kind: _documents(reader, kind) for kind in _KEPT}
-            self._unfinished = [run for run in reader.runs() if not run.outcome]
+            self._runs = reader.runs()
 
     @property
     def identities(self) -> dict[str, Identity]:
@@ -82,7 +82,8 @@ class Earlier:
         self, bench: Bench, starter: Starter, alarms: Alarms, resumptions: Resumptions
     ) -> None:
         """Put latches and unfinished runs back where they were. Before any bus runs."""
-        for info in self._unfinished:
+        starter.remember(info.id for info in self._runs)
+        for info in (run for run in self._runs if not run.outcome):
             self._restore_run(info, bench, starter, resumptions)
         for name, trip in self._kept[Kept.TRIP].items():
             if station := bench.stations.get(name):

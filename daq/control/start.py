@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -44,6 +44,10 @@ class Starter:
         self._clock = clock
         self._journal = journal
         self._ids: set[str] = set()
+
+    def remember(self, runs: Iterable[str]) -> None:
+        """Ids of earlier runs, none of which is given again: clocks are set back, too."""
+        self._ids.update(runs)
 
     @property
     def lab_sha256(self) -> str:

@@ -261,7 +261,10 @@ class Daemon:
 
         found = {}
         for child in psutil.Process(self.process.pid).children():
-            words = child.cmdline()
+            try:
+                words = child.cmdline()
+            except psutil.NoSuchProcess:  # it has just ended; a zombie is one, too
+                continue
             if "-m" in words:
                 found[words[words.index("-m") + 1]] = child.pid
         return found

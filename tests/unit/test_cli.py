@@ -20,10 +20,9 @@ from tests import runs
 
 ROOT = Path(__file__).parents[2]
 VERBS = [
-    "check", "clear", "demo", "doctor", "drivers", "dry-run", "export", "forget", "gameday",
-    "maintenance", "off", "pause", "plot", "resume", "runs", "serve", "simulate", "start", "status",
-    "stop",
-    "verify",
+    "broker-acl", "check", "clear", "demo", "doctor", "drivers", "dry-run", "export", "forget",
+    "gameday", "maintenance", "off", "pause", "plot", "resume", "runs", "serve", "simulate",
+    "start", "status", "stop", "verify",
 ]  # fmt: skip
 
 LAB = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from types import SimpleNamespace
 
 import pytest
@@ -196,3 +197,12 @@ def test_what_the_sentinel_had_to_do_is_an_alarm_once(path, stand, tmp_path):
     assert alarm.kind is EventKind.ALARM
     assert "acting" in alarm.data["report"]
     assert (tmp_path / "logs" / "sentinel-1-2.jsonl").exists()
+
+
+def test_no_run_gets_the_id_of_an_earlier_one_though_the_clock_was_set_back(stand, monkeypatch):
+    moment = SimpleNamespace(now=lambda zone: datetime(2026, 11, 26, 1, 2, 3, tzinfo=zone))
+    monkeypatch.setattr("daq.control.start.datetime", moment)
+    made = starter(stand)
+    made.remember(["20261126-010203-A1", "20261126-010203-A1-2"])
+    assert made._new_id("A1") == "20261126-010203-A1-3"
+    assert made._new_id("A2") == "20261126-010203-A2"

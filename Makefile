@@ -2,6 +2,8 @@
 # make test    everything that is tested; `make check` first, if the code is to be judged as well
 # make check   style, types, layers, fresh schemas
 # make faults  every named fault, and docs/faults.md from what came of it
+# make coverage  every branch of guard, journal and commands is tested
+# make mutants the guard with one thing changed at a time: does a test notice?
 # make torture kills, power cuts and forgeries by the thousand; TRIALS=1000
 # make fuzz    every parser under hostile input; SECONDS=600 each
 # make soak    a simulated bench for hours; HOURS=1
@@ -19,7 +21,7 @@ SUITABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKERS ?= 2
 
-.PHONY: demo test check bench faults faults-shown torture fuzz soak install clean
+.PHONY: demo test check bench coverage mutants faults faults-shown torture fuzz soak install clean
 
 demo: $(VENV)/runtime.stamp
 	$(BIN)/daq demo
@@ -33,6 +35,21 @@ check: $(VENV)/dev.stamp
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q -k fresh tests/unit/test_schemas.py tests/unit/test_gateway_asyncapi.py
+
+# Every branch of what must not fail: the guard, the journal, who may command.
+COVER := $(BIN)/python -m pytest -q --cov-branch --cov-fail-under=100 --cov-report=term-missing:skip-covered
+COMMANDS := daq.access daq.control.door daq.control.requests daq.control.answers
+
+coverage: $(VENV)/dev.stamp
+	$(COVER) --cov=daq.control.guard --cov=daq.checks tests/unit/guard
+	$(COVER) --cov=daq.journal tests/unit/test_journal*.py tests/unit/test_access_audit.py
+	$(COVER) $(COMMANDS:%=--cov=%) tests/unit/test_access_*.py tests/unit/test_commands.py \
+	    tests/unit/test_command_socket.py tests/unit/test_door.py
+
+# What survives is explained in docs/mutants.md.
+mutants: $(VENV)/dev.stamp
+	$(BIN)/mutmut run --max-children $(WORKERS)
+	$(BIN)/mutmut results
 
 # Each of the three takes a parameter that sizes its box.
 TRIALS ?= 1000

@@ -12,12 +12,23 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import backfill, commit, engine, everything, loaded, path, rebuild, scaling
+from bench import (
+    backfill,
+    commit,
+    death,
+    engine,
+    everything,
+    loaded,
+    path,
+    rebuild,
+    scaling,
+    startup,
+)
 from bench.table import lines
 from bench.window import Figures
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = "abcdefgh"
+PARTS = "abcdefghij"
 
 
 def main() -> None:
@@ -38,6 +49,8 @@ def main() -> None:
         "f": lambda: commit.run(max(100, int(scale * commit.COMMITS))),
         "g": lambda: _back_fill(scale),
         "h": lambda: rebuild.run(scale * rebuild.MEGABYTES),
+        "i": startup.run,
+        "j": lambda: death.run(max(2, int(scale * 20))),
     }
     report: Figures = {"machine": _machine()}
     for part in options.only.split(","):

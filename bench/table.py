@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import inf
 
+from bench import death
 from bench.window import Figures
 
 
@@ -35,6 +36,8 @@ def lines(report: Figures) -> Iterator[Line]:
         "f": _commit,
         "g": _back_fill,
         "h": _rebuild,
+        "i": _startup,
+        "j": _death,
     }
     for part, make in makers.items():
         if part in report:
@@ -125,6 +128,18 @@ def _rebuild(found: Figures) -> Iterator[Line]:
     took_s, cost_s = found["s_per_GB"], found["cpu_s_per_GB"]
     yield Line("h", "rebuild of 1 GB of journal, s", f"{took_s:.1f}", "<= 60", took_s <= 60.0)
     yield Line("h", "the same, CPU s", f"{cost_s:.1f}")
+
+
+def _startup(found: Figures) -> Iterator[Line]:
+    took_s = found["supervised_s"]
+    what = f"start to {found['channels']} channels supervised, s"
+    yield Line("i", what, f"{took_s:.2f}", "<= 5", took_s <= 5.0)
+
+
+def _death(found: Figures) -> Iterator[Line]:
+    for way, goal_s in death.GOALS_S.items():
+        good = found[way]["max"] <= goal_s
+        yield Line("j", f"death to OFF, {way}, s", _spread(found[way]), f"max <= {goal_s:g}", good)
 
 
 def _spread(values: dict[str, float]) -> str:

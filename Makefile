@@ -19,7 +19,8 @@ PYTHON ?=
 CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
 SUITABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-WORKERS ?= 2
+WORKERS ?= 4
+WORK := -n $(WORKERS) --dist worksteal
 
 .PHONY: demo test check bench coverage mutants faults faults-shown torture fuzz soak install clean
 
@@ -27,7 +28,7 @@ demo: $(VENV)/runtime.stamp
 	$(BIN)/daq demo
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -n $(WORKERS) --durations=10 --faults build/faults.json
+	$(BIN)/python -m pytest $(WORK) --durations=10 --faults build/faults.json
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
@@ -71,7 +72,7 @@ faults-shown: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.faults.page build/faults.json > build/faults.md
 
 faults: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -n $(WORKERS) -m fault --faults build/faults.json
+	$(BIN)/python -m pytest $(WORK) -m fault --faults build/faults.json
 	$(BIN)/python -m tests.faults.page build/faults.json > build/faults.md
 	mv build/faults.md docs/faults.md
 

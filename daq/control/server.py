@@ -20,6 +20,9 @@ from daq.logs import get_logger
 from daq.model import Reply
 
 LONGEST_LINE = 2_000_000
+AT_ONCE = 32
+"""Commands of one connection that are carried out at once. More wait in its socket: the loop that
+takes them also shows the sentinel that control lives."""
 Handler = Callable[[Request, Peer], Awaitable[Reply]]
 
 
@@ -55,10 +58,14 @@ class CommandServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tasks: set[asyncio.Task[None]] = set()
+        room = asyncio.Semaphore(AT_ONCE)
         peer = peer_of(writer.get_extra_info("socket"))
         try:
             while line := await reader.readline():
+                await room.acquire()
+                await asyncio.sleep(0)  # lines that are there are read without a pause
                 task = asyncio.create_task(self._answer(line, peer, writer))
+                task.add_done_callback(lambda _: room.release())
                 for owner in (tasks, self._tasks):
                     owner.add(task)
                     task.add_done_callback(owner.discard)

@@ -10,8 +10,8 @@ import typer
 from daq.access.keys import load_keys
 from daq.cli.output import Json, print_json
 from daq.config import load_lab
-from daq.gateway.acl import PORT, access_list, configuration
-from daq.gateway.topics import Topics
+
+PORT = 8883
 
 
 def add_to(app: typer.Typer) -> None:
@@ -29,6 +29,9 @@ def broker_acl(
     as_json: Json = False,
 ) -> None:
     """Print mosquitto.conf and access list for a broker on the network, from the lab's keys."""
+    from daq.gateway.acl import access_list, configuration  # MQTT must not be loaded with `serve`
+    from daq.gateway.topics import Topics
+
     loaded = load_lab(lab)
     keys = loaded.access.keys
     clients = {name: key.role for name, key in load_keys(keys).items()} if keys else {}

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 from daq.clock import monotonic, wall
 from daq.journal import JournalReader
 from daq.model import Event, EventKind
-from daq.recorder.source import FileSource, JournalSource
 
 STATION, CELL, POSITION = "A1", "C1", "cell-1"
 PROTOCOL = """
@@ -129,6 +128,8 @@ class _Known(dict[str, Any]):
 
 def same_rows(data: Path, run: str) -> tuple[int, bool]:
     """How many rows the journal has of a run, and whether its file has the very same."""
+    from daq.recorder.source import FileSource, JournalSource  # HDF5 is not loaded with `serve`
+
     with JournalReader(data / "journal.sqlite") as reader:
         true = b"".join(batch.tobytes() for batch in JournalSource(reader, run).batches())
         count = sum(len(batch) for batch in JournalSource(reader, run).batches())

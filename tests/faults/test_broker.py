@@ -386,7 +386,7 @@ def test_a_command_that_is_delivered_twice_is_answered_alike_and_done_once(bench
 def test_on_a_slow_line_history_gets_through_and_what_happens_now_does_not_wait(bench, figure):
     first = bench.online()
     bench.line.cut()
-    bench.record(6000)
+    bench.record(15_000)
     bench.line.bytes_per_s = 100_000.0
     before_mb = rss_mb(bench.gateway.process.pid)
     bench.line.mend()

@@ -8,7 +8,9 @@ tests/faults/page.py.
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,13 @@ import pytest
 from tests.faults.catalogue import FAULTS
 
 Figure = Callable[[str, float, str], None]
+
+
+def pytest_configure() -> None:
+    """Where the tests run in the background, Ctrl-C is ignored, and so in all that they start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        with suppress(ValueError):  # not the main thread
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -334,7 +334,7 @@ def test_hours_of_data_sheet_noise_and_a_burst_of_it_trip_nothing(tmp_path, figu
         figure("lab time at data sheet noise without a trip", ended.test_time_s / 3600.0, "h")
 
 
-@families("F16", names=KEYSIGHT)
+@families("F16")
 def test_an_instrument_that_reboots_in_the_middle_of_a_step(family, tmp_path):
     with running_daemon(tmp_path, dialect=family) as (bench, daemon):
         daemon.run(CHARGE)

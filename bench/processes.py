@@ -26,8 +26,18 @@ def family(pid: int) -> dict[str, int]:
 
 
 def cpu_s(pids: Mapping[str, int]) -> dict[str, float]:
-    """CPU time that each process has used so far, user and system, in seconds."""
-    return {name: _cpu_s(pid) for name, pid in pids.items()}
+    """CPU time that each process has used so far, user and system, in seconds.
+
+    Raises:
+        ProcessLookupError: one of them has ended; which.
+    """
+    found: dict[str, float] = {}
+    for name, pid in pids.items():
+        try:
+            found[name] = _cpu_s(pid)
+        except FileNotFoundError as error:
+            raise ProcessLookupError(f"the {name} (process {pid}) has ended") from error
+    return found
 
 
 def peak_mb(pids: Mapping[str, int]) -> dict[str, float]:

@@ -22,12 +22,13 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKERS ?= 4
 WORK := -n $(WORKERS) --dist worksteal
 
-.PHONY: demo test check bench coverage mutants faults faults-shown torture fuzz soak install clean
+.PHONY: demo test check bench coverage mutants faults faults-shown test-again torture fuzz soak install clean
 
 demo: $(VENV)/runtime.stamp
 	$(BIN)/daq demo
 
 test: $(VENV)/dev.stamp
+	rm -f build/again.json
 	$(BIN)/python -m pytest $(WORK) --durations=10 --faults build/faults.json
 
 check: $(VENV)/dev.stamp
@@ -69,7 +70,11 @@ soak: $(VENV)/dev.stamp
 
 # Whether the last `make test` has shown every named fault.
 faults-shown: $(VENV)/dev.stamp
-	$(BIN)/python -m tests.faults.page build/faults.json > build/faults.md
+	$(BIN)/python -m tests.faults.page build/faults.json build/again.json > build/faults.md
+
+# What has failed in the last `make test`, once more, one after the other.
+test-again: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none --faults build/again.json
 
 faults: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest $(WORK) -m fault --faults build/faults.json

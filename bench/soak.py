@@ -38,6 +38,8 @@ LOOK_S = 5.0
 SAY_S = 300.0
 WARM_SHARE = 0.25
 """Of the time: caches fill, buffers find their size. No slope is taken from it."""
+ENOUGH_LOOKS = 60
+"""Five minutes, in which runs begin and end."""
 CHAMBER = "mk56"
 
 PROTOCOL = """
@@ -85,9 +87,12 @@ class Watched:
 
 
 def _grown(counts: list[int]) -> bool:
-    """Whether something came and stayed: never again as few as there were at most."""
+    """Whether something came and stayed: never again as few as there were at most.
+
+    A short box says nothing about it: each run that begins opens files, and closes them at its end.
+    """
     third = len(counts) // 3
-    return third > 0 and min(counts[-third:]) > max(counts[:third])
+    return third >= ENOUGH_LOOKS and min(counts[-third:]) > max(counts[:third])
 
 
 def _slope(days: Any, held: Any) -> tuple[float, float]:

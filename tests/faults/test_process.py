@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import os
 import random
 import resource
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from daq.bus.heartbeat import Heartbeat
 from daq.clock import monotonic
-from daq.control.alarms import Cause
-from daq.control.lock import locked
-from daq.control.supervisor import Supervisor
 from daq.model import EventKind
 from simulators.client import running_bench
 from tests.system.daemon import (
@@ -131,56 +123,6 @@ def test_what_would_end_a_bus_thread_is_a_trip_and_the_thread_lives(ill):
     daemon.energised()
 
 
-@pytest.mark.fault("F45")
-async def test_an_exception_in_the_supervisor_itself_ends_with_everything_off(tmp_path):
-    order = []
-
-    async def fail():
-        raise RuntimeError("a bug")
-
-    async def go_down():
-        order.append("everything off")
-        return True
-
-    daemon = Supervisor.__new__(Supervisor)
-    daemon.__dict__.update(
-        _stopping=asyncio.Event(),
-        _server=SimpleNamespace(start=lambda: asyncio.sleep(0)),
-        _bench=SimpleNamespace(stations={}),
-        _lab=SimpleNamespace(name="test"),
-        _come_up=lambda: None,
-        _watch=fail,
-        _go_down=go_down,
-    )
-    with pytest.raises(RuntimeError, match="a bug"):
-        await daemon.run()
-    assert order == ["everything off"]
-
-
-@pytest.mark.fault("F45")
-async def test_an_exception_in_any_other_task_is_told_and_never_silent():
-    told = []
-    daemon = Supervisor.__new__(Supervisor)
-    daemon.__dict__["_alarms"] = SimpleNamespace(
-        raise_=lambda cause, message, **about: told.append((cause, message))
-    )
-    loop = asyncio.get_running_loop()
-    before = loop.get_exception_handler()
-    loop.set_exception_handler(daemon._unexpected)
-
-    async def fail():
-        raise RuntimeError("a bug in a task")
-
-    task = loop.create_task(fail())
-    await asyncio.sleep(0.01)
-    del task
-    gc.collect()
-    loop.set_exception_handler(before)
-    ((cause, message),) = told
-    assert cause is Cause.UNEXPECTED_ERROR
-    assert "RuntimeError: a bug in a task" in message
-
-
 @pytest.mark.fault("F41")
 def test_any_process_may_be_killed_at_any_moment(tmp_path, trials, figure):
     with running_daemon(tmp_path, mqtt={"broker": "embedded"}) as (bench, daemon):
@@ -284,62 +226,6 @@ def fingerprint(folder: Path) -> dict[str, tuple[int, int, bytes]]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-
-
-@pytest.mark.fault("F50")
-def test_a_second_daemon_touches_no_file_and_no_port(tmp_path):
-    with running_bench(bench_file()) as bench:
-        daemon = Daemon(write_lab(tmp_path, lab_file(bench)))
-        daemon.start()
-        daemon.stop()
-        began_s = time.monotonic()
-        with locked(daemon.data):  # by this process, in place of the first daemon, which writes
-            before = fingerprint(daemon.data)
-            second = subprocess.run(
-                [sys.executable, "-m", "daq.cli", "serve", str(daemon.lab)],
-                capture_output=True,
-                text=True,
-                timeout=60,
-            )
-            assert second.returncode == 1
-            assert str(os.getpid()) in second.stderr
-            assert fingerprint(daemon.data) == before
-        assert bench.tape("aps1", since=began_s) == []
-        assert bench.tape("mk56", since=began_s) == []
-
-
-@pytest.mark.fault("F51")
-def test_after_two_crashes_in_a_minute_it_stays_down_with_every_output_off(tmp_path):
-    restarts = {"crashes": 2, "within": "10 min"}  # a busy machine takes its time
-    with running_daemon(tmp_path, restarts=restarts) as (bench, daemon):
-        daemon.run(CHARGE)
-        for crash in range(2):
-            if crash and daemon.station()["mode"] == "paused":
-                daemon.call("resume")
-            daemon.energised()
-            daemon.signal(signal.SIGKILL)
-            end(daemon)
-            wait_until(lambda: not on(bench), "the sentinel switched off")
-            if crash == 0:
-                daemon.start()
-        began_s = time.monotonic()
-        third = subprocess.run(
-            [sys.executable, "-m", "daq.cli", "serve", str(daemon.lab)],
-            capture_output=True,
-            text=True,
-            timeout=90,
-        )
-        assert third.returncode == 5
-        assert "stays down" in third.stderr
-        assert not on(bench)
-        heard = [text for _, way, text in bench.tape("aps1", since=began_s) if way == "heard"]
-        assert any("OUTP 0" in text for text in heard)
-        assert not any("OUTP 1" in text for text in heard)
-
-
-def test_the_unit_of_the_service_manager_knows_that_exit_code():
-    unit = Path(__file__).parents[2] / "docs" / "examples" / "battery-daq.service"
-    assert "RestartPreventExitStatus=5\n" in unit.read_text()
 
 
 def test_the_heartbeat_needs_no_descriptor_once_it_is_there(tmp_path):

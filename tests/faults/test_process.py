@@ -7,7 +7,6 @@ import random
 import resource
 import signal
 import time
-from pathlib import Path
 
 import psutil
 import pytest
@@ -217,15 +216,6 @@ def test_when_control_and_sentinel_die_the_instruments_own_watchdog_opens_the_ou
         took_s = last_edge_s(bench) - struck
         figure(f"both dead to OFF by the watchdog of 2 s, {family}", took_s, "s")
         assert took_s < 5.0
-
-
-def fingerprint(folder: Path) -> dict[str, tuple[int, int, bytes]]:
-    """Every file with its length, the time of its last change, and its content."""
-    return {
-        str(path): (path.stat().st_size, path.stat().st_mtime_ns, path.read_bytes())
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def test_the_heartbeat_needs_no_descriptor_once_it_is_there(tmp_path):

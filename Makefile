@@ -1,5 +1,6 @@
 # make demo    form four simulated cells, from nothing
 # make test    everything that is tested; `make check` first, if the code is to be judged as well
+# make test-peers  what needs other projects' packages, each in an environment of its own
 # make check   style, types, layers, fresh schemas
 # make faults  every named fault, and docs/faults.md from what came of it
 # make coverage  every branch of guard, journal and commands is tested
@@ -22,7 +23,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKERS ?= 4
 WORK := -n $(WORKERS) --dist worksteal
 
-.PHONY: demo test check bench coverage mutants faults faults-shown test-again torture fuzz soak install clean
+.PHONY: demo test check bench coverage mutants faults faults-shown test-again torture fuzz soak install clean test-peers
 
 demo: $(VENV)/runtime.stamp
 	$(BIN)/daq demo
@@ -30,6 +31,10 @@ demo: $(VENV)/runtime.stamp
 test: $(VENV)/dev.stamp
 	rm -f build/again.json
 	$(BIN)/python -m pytest $(WORK) --durations=10 --faults build/faults.json
+
+# Files and protocols in the hands of those that are to read them; see tests/peers/__init__.py.
+test-peers: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -p no:cacheprovider tests/peers
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

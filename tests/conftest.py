@@ -19,6 +19,9 @@ from tests.faults.catalogue import FAULTS
 
 Figure = Callable[[str, float, str], None]
 
+# They need other projects' packages; `make test-peers` names the folder, and then it is collected.
+collect_ignore = ["peers"]
+
 
 def pytest_configure() -> None:
     """Where the tests run in the background, Ctrl-C is ignored, and so in all that they start."""

@@ -46,7 +46,7 @@ def test_what_is_installed_is_not_installed_again(folder: Path) -> None:
     assert make(folder, "--dry-run", "demo").stdout == ".venv/bin/daq demo\n"
     assert "[dev]" in make(folder, "--dry-run", "test").stdout
     (environment / "dev.stamp").touch()
-    assert make(folder, "--dry-run", "test").stdout.count("\n") == 1
+    assert "pip install" not in make(folder, "--dry-run", "test").stdout
 
 
 def test_every_dependency_has_one_pin_and_no_pin_names_an_index() -> None:

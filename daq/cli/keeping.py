@@ -28,19 +28,26 @@ def add_to(app: typer.Typer) -> None:
 
 def verify(
     runs: Annotated[list[str] | None, typer.Argument(help="Runs or .h5 files; all.")] = None,
+    lake: Annotated[Path | None, typer.Option(help="Instead: what is in a data lake.")] = None,
     lab: LabFile = DEFAULT_LAB,
     as_json: Json = False,
 ) -> None:
     """Compare closed files with the hashes that were written beside them."""
-    found = {path: judged(path) for path in _files(runs or [], lab)}
+    found = _in_lake(lake) if lake else {path: judged(path) for path in _files(runs or [], lab)}
     if as_json:
         print_json({str(path): verdict for path, verdict in found.items()})
     else:
         for path, verdict in found.items():
-            console().print(f"{path}: {verdict}")
+            console().print(f"{path}: {verdict}", soft_wrap=True)
     bad = [path.name for path, verdict in found.items() if verdict != GOOD]
     if bad:
         raise DaqError(f"not good: {', '.join(bad)}")
+
+
+def _in_lake(lake: Path) -> dict[Path, str]:
+    from daq.recorder.lake import verify as verify_lake
+
+    return {Path(path): verdict for path, verdict in verify_lake(lake).items()}
 
 
 def _files(runs: list[str], lab: str) -> list[Path]:

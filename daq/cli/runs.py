@@ -1,4 +1,4 @@
-"""Commands on what was recorded: runs, export, plot."""
+"""Commands on what was recorded: runs, plot."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ RunId = Annotated[str, typer.Argument(help="Id of the run, from `daq runs`; or a
 def add_to(app: typer.Typer) -> None:
     """Register this group."""
     app.command()(runs)
-    app.command()(export)
     app.command()(plot)
 
 
@@ -64,21 +63,6 @@ def _moment(utc_s: float) -> str:
     return datetime.fromtimestamp(utc_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def export(
-    run: RunId = LAST,
-    to: Annotated[str, typer.Option(help="bdf, bdf.parquet, csv or parquet.")] = "bdf",
-    out: Annotated[Path, typer.Option(help="Folder for the file.")] = Path(),
-    lab: LabFile = DEFAULT_LAB,
-    as_json: Json = False,
-) -> None:
-    """Write a run in a format that other tools read."""
-    from daq.recorder.export import export as export_run
-
-    with _origin(run, lab) as (origin, name):
-        path = export_run(origin, name, to, out)
-    print_json({"file": str(path)}) if as_json else console().print(str(path))
-
-
 def plot(
     run: RunId = LAST,
     out: Annotated[Path | None, typer.Option(help="The PNG; default: RUN.png here.")] = None,
@@ -88,13 +72,13 @@ def plot(
     """Draw voltage, current and temperature over time, and the spectrum if there is one."""
     from daq.recorder.plot import plot as plot_run
 
-    with _origin(run, lab) as (origin, name):
-        path = plot_run(origin, out or Path(f"{Path(name).stem}.png"), name)
+    with origin(run, lab) as (found, name):
+        path = plot_run(found, out or Path(f"{Path(name).stem}.png"), name)
     print_json({"file": str(path)}) if as_json else console().print(str(path))
 
 
 @contextmanager
-def _origin(run: str, lab: str) -> Generator[tuple[Path | JournalReader, str]]:
+def origin(run: str, lab: str) -> Generator[tuple[Path | JournalReader, str]]:
     """Where a run is read from, and its id: its closed file, or the journal until there is one."""
     from daq.recorder.source import locate
 

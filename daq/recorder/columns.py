@@ -10,13 +10,29 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 Rows = npt.NDArray[np.void]
 """Rows of one of the tables below: a structured array."""
+
+Values = npt.NDArray[Any]
+"""One column."""
+
+
+class Batch(Protocol):
+    """Columns of the same rows: a structured array, or some of its columns."""
+
+    def __getitem__(self, name: str, /) -> Values:
+        """A column, by its name in HDF5."""
+        ...
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        ...
+
 
 F8, I4, I8 = "<f8", "<i4", "<i8"
 

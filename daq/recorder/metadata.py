@@ -39,9 +39,17 @@ def instruments(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def step_kinds(facts: Mapping[str, Any]) -> dict[int, str]:
     """Number of each step of the protocol -> its kind ("charge", "rest" ...)."""
+    return {int(step["number"]): str(step["kind"]) for step in _steps(facts)}
+
+
+def step_texts(facts: Mapping[str, Any]) -> dict[int, str]:
+    """Number of each step of the protocol -> its line ("charge: C/20")."""
+    return {int(step["number"]): str(step.get("text") or step["kind"]) for step in _steps(facts)}
+
+
+def _steps(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     listed = section(facts, "protocol").get("steps")
-    steps = cast("list[dict[str, Any]]", listed) if isinstance(listed, list) else []
-    return {int(step["number"]): str(step["kind"]) for step in steps}
+    return cast("list[dict[str, Any]]", listed) if isinstance(listed, list) else []
 
 
 def run_facts(run: RunInfo, events: list[Event]) -> dict[str, Any]:

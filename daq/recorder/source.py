@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import isnan
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -14,7 +14,8 @@ import numpy as np
 from daq.errors import InputError
 from daq.journal import JournalReader
 from daq.recorder import metadata
-from daq.recorder.columns import Rows
+from daq.recorder.chunks import read
+from daq.recorder.columns import Batch, Rows
 from daq.recorder.derive import CycleFold, Deriver, journal_rows, spectrum_rows
 from daq.recorder.layout import h5py
 
@@ -31,6 +32,10 @@ class Source(Protocol):
 
     def batches(self) -> Iterator[Rows]:
         """Rows of `/raw_data`, in order; no batch is empty."""
+        ...
+
+    def columns(self, names: Sequence[str]) -> Iterator[Batch]:
+        """The same rows, at least the named columns of them; the fastest way to read a few."""
         ...
 
     def spectra(self) -> Rows:
@@ -68,6 +73,11 @@ class JournalSource:
         deriver = Deriver()
         for rows in self._reader.record_rows(self._run.id):
             yield deriver.derive(journal_rows(rows))
+
+    def columns(self, names: Sequence[str]) -> Iterator[Batch]:
+        """The same: the journal has them all at hand."""
+        del names
+        return self.batches()
 
     def spectra(self) -> Rows:
         """Rows of `/eis_data`."""
@@ -108,6 +118,10 @@ class FileSource:
             for start in range(0, len(table), _BATCH):
                 yield table[start : start + _BATCH]
 
+    def columns(self, names: Sequence[str]) -> Iterator[Batch]:
+        """Some columns of `/raw_data`, in order."""
+        return read(self._path, "raw_data", names)
+
     def spectra(self) -> Rows:
         """Rows of `/eis_data`."""
         return self._whole("eis_data")
@@ -115,6 +129,16 @@ class FileSource:
     def cycles(self) -> Rows:
         """Rows of `/cycle_stats`."""
         return self._whole("cycle_stats")
+
+    def events(self) -> Rows:
+        """Rows of `/events`."""
+        return self._whole("events")
+
+    def rows(self) -> int:
+        """The number of rows of `/raw_data`."""
+        with h5py.File(self._path, "r") as file:
+            table: Any = file["raw_data"]
+            return len(table)
 
     def _whole(self, name: str) -> Rows:
         with h5py.File(self._path, "r") as file:

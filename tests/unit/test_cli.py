@@ -15,7 +15,8 @@ from daq import cli
 from daq.cli.output import duration
 from daq.cli.tables import Column, console, fitted
 from daq.cli.watch import table
-from daq.journal import Journal
+from daq.journal import Journal, JournalReader
+from daq.recorder.closed import write_closed
 from tests import runs
 
 ROOT = Path(__file__).parents[2]
@@ -350,9 +351,38 @@ def test_runs_are_listed_exported_and_drawn_from_the_journal(folder, daq):
     spoken = daq("export", "first", "--to", "csv", "--json")
     assert spoken.code == 0
     assert (folder / spoken.json["file"]).stat().st_size > 1000
+    spoken = daq("export", "first", "--to", "csv", "--to", "cellpy", "--out", "both", "--json")
+    assert [Path(name).name for name in spoken.json["files"]] == [
+        "first.csv", "first.eis.csv", "first.cellpy.csv", "first.cellpy.yml",
+    ]  # fmt: skip
+    spoken = daq("export", "first", "--lake", "lake")
+    assert spoken.code == 2
+    assert "first has no closed file yet" in spoken.err
+    spoken = daq("export", "first", "--watch")
+    assert spoken.code == 2
+    assert "--watch is for every run" in spoken.err
     spoken = daq("export", "frist")
     assert spoken.code == 2
     assert "did you mean first" in spoken.err
+
+
+def test_closed_runs_go_into_a_data_lake_and_are_verified_there(folder, daq):
+    (folder / "data" / "runs").mkdir(parents=True)
+    path = folder / "data" / "journal.sqlite"
+    infos = [runs.run_info("first"), runs.run_info("second")]
+    runs.write(path, *[(info, runs.formation(info)) for info in infos])
+    with JournalReader(path) as reader:
+        for info in infos:
+            list(write_closed(reader, info.id, folder / "data" / "runs"))
+    assert len(daq("export", "all", "--lake", "lake", "--json").json["files"]) == 10
+    assert daq("export", "all", "--lake", "lake").out == "nothing to write: it is all there\n"
+    assert set(daq("verify", "--lake", "lake", "--json").json.values()) == {"good"}
+    (damaged,) = (folder / "lake" / "events").rglob("first.parquet")
+    damaged.write_bytes(b"PAR1")
+    spoken = daq("verify", "--lake", "lake")
+    assert spoken.code == 1
+    assert "not good: first.parquet" in spoken.err
+    assert daq("verify", "--lake", "data").code == 2
 
 
 # Tables.

@@ -13,6 +13,7 @@ from daq.journal import JournalReader
 from daq.recorder import columns
 from daq.recorder.closed import write_closed
 from daq.recorder.columns import Column
+from daq.recorder.export import FORMATS
 from daq.recorder.live import LiveFile
 from tests import runs
 
@@ -60,6 +61,13 @@ def test_every_snippet_of_the_page_runs(folder: Path) -> None:
     assert "N6974A S1 calibrated 2026-03-01" in done.stdout
     assert "bench-3__NMC-0042__20260921_141320.bdf.csv" in done.stdout
     assert (folder / "run.png").exists()
+
+
+def test_every_format_is_on_the_page_and_no_other() -> None:
+    page = PAGE.read_text("utf-8").partition("<!-- formats -->")[2].partition("\n\nWhat")[0]
+    cells = [line.split("|")[1] for line in page.strip().splitlines()[2:]]
+    named = {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
+    assert named - {"RUN.h5"} == set(FORMATS)
 
 
 def test_the_hash_is_checked_as_the_page_says(folder: Path) -> None:

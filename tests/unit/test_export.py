@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from ruamel.yaml import YAML
 
 from daq.errors import InputError
 from daq.journal import JournalReader
 from daq.model import Record
-from daq.recorder import columns, export, plot
+from daq.recorder import columns, export, plot, writers
 from daq.recorder.closed import write_closed
 from daq.recorder.cycles import cycle_table
 from daq.recorder.source import locate, open_source
@@ -91,6 +94,42 @@ def test_bdf_step_types_name_every_kind_of_step(folder: Path, tmp_path: Path) ->
     assert list(dict.fromkeys(data["Step Type"])) == ["REST", "CC_CHG", "CV_CHG", "CC_DCH", "EIS"]
 
 
+def test_bdf_has_power_net_and_cumulative_quantities_of_run_step_and_cycle(
+    folder: Path, tmp_path: Path
+) -> None:
+    _, data = table(export.export(folder / f"{RUN}.h5", "", "bdf", tmp_path))
+    found = {name: np.array(numbers(cells)) for name, cells in data.items() if " / " in name}
+    assert np.allclose(found["Power / W"], found["Voltage / V"] * found["Current / A"])
+    for scope in ("", "Step ", "Cycle "):
+        for what in ("Capacity / Ah", "Energy / Wh"):
+            into, out = (found[f"{scope}{word} {what}"] for word in ("Charging", "Discharging"))
+            assert np.allclose(found[f"{scope}Net {what}"], into - out, rtol=1e-15)
+            assert np.allclose(found[f"{scope}Cumulative {what}"], into + out, rtol=1e-15)
+    charged, discharged = 2 * runs.CHARGE_AH, runs.CHARGE_AH * sum(runs.EFFICIENCIES[:2])
+    assert found["Cumulative Capacity / Ah"][-1] == pytest.approx(charged + discharged, rel=1e-6)
+    assert found["Net Capacity / Ah"][-1] == pytest.approx(charged - discharged, rel=1e-5)
+
+
+def test_a_hold_that_lets_current_out_is_no_charge_step(tmp_path: Path) -> None:
+    """Its first record has moved no charge: there the current decides."""
+    info = runs.run_info("D1-1")
+    steps = [entry for entry in runs.formation(info) if isinstance(entry, Record)]
+    held = [record for record in steps if record.step == 3 and record.cycle == 1]
+    turned = [
+        replace(
+            record,
+            current_A=-abs(record.current_A) if number == 0 else 1e-9,  # noise at the end
+            charge_Ah=0.0,
+            discharge_Ah=number * 0.01,
+        )
+        for number, record in enumerate(held)
+    ]
+    runs.write(tmp_path / "journal.sqlite", (info, turned))
+    with JournalReader(tmp_path / "journal.sqlite") as reader:
+        _, data = table(export.export(reader, "D1-1", "bdf", tmp_path))
+    assert set(data["Step Type"]) == {"CV_DCH"}
+
+
 def test_bdf_is_named_after_lab_cell_and_start(folder: Path, tmp_path: Path) -> None:
     path = export.export(folder / f"{RUN}.h5", "", "bdf", tmp_path)
     assert path.name == "bench-3__NMC-0042__20260921_141320.bdf.csv"
@@ -112,7 +151,7 @@ def test_every_number_survives_the_text(
     rows = np.concatenate(list(open_source(folder / f"{RUN}.h5").batches()))
     for writer in ("pyarrow", "plain Python"):
         if writer == "plain Python":
-            monkeypatch.setattr(export, "_pyarrow", lambda: None)
+            monkeypatch.setattr(writers, "arrow", lambda: None)
         _, data = table(export.export(folder / f"{RUN}.h5", "", fmt, tmp_path / f"{writer}.csv"))
         for column in columns.RAW:
             header = column.name if fmt == "csv" else column.bdf
@@ -148,10 +187,60 @@ def test_parquet_carries_units_and_everything_known_about_the_run(
     assert pq.read_table(path)["chamber_degC"].null_count == 10
 
 
+def test_parquet_keeps_every_bit(folder: Path, tmp_path: Path) -> None:
+    rows = np.concatenate(list(open_source(folder / f"{RUN}.h5").batches()))
+    for fmt in ("parquet", "bdf.parquet"):
+        found = pq.read_table(export.export(folder / f"{RUN}.h5", "", fmt, tmp_path))
+        for column in columns.RAW:
+            header = column.name if fmt == "parquet" else column.bdf
+            if header:
+                values = found[header].to_numpy()
+                assert np.array_equal(values, rows[column.h5], equal_nan=True), header
+
+
+def test_profiles_carry_what_their_tools_want_beside_the_table(
+    folder: Path, tmp_path: Path
+) -> None:
+    source = folder / f"{RUN}.h5"
+    _, readme = export.export_files(source, "", "pyprobe", tmp_path)
+    steps = YAML(typ="safe").load(readme)["formation-nmc-graphite"]["Steps"]
+    assert steps == {number: text for number, _, text in runs.STEPS}
+    path, how = export.export_files(source, "", "cellpy", tmp_path)
+    header, data = table(path)
+    names = YAML(typ="safe").load(how)["normal_headers_renaming_dict"]
+    assert set(names.values()) == set(header)
+    assert names["charge_capacity_txt"] == "Cycle Charging Capacity / Ah"
+    assert data["Date Time"][0] == "2026-09-21T14:13:20.000000"
+    (spectrum,) = export.export_files(source, "", "impedance", tmp_path)
+    assert len(spectrum.read_text().splitlines()) == 13
+
+
+def test_a_run_without_spectra_has_nothing_for_impedance(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"run '{BARE}' has no impedance spectra"):
+        export.export(folder / f"{BARE}.h5", "", "impedance", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fails_leaves_the_old_file_and_no_other(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = export.export(folder / f"{RUN}.h5", "", "csv", tmp_path)
+    before = path.read_bytes()
+
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        export.export(folder / f"{RUN}.h5", "", "csv", tmp_path)
+    assert path.read_bytes() == before
+    assert not list(tmp_path.glob("*.tmp"))
+
+
 def test_parquet_without_pyarrow_says_what_to_install(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "_pyarrow", lambda: None)
+    monkeypatch.setattr(writers, "arrow", lambda: None)
     with pytest.raises(InputError, match=r"battery-daq\[export\]"):
         export.export(folder / f"{RUN}.h5", "", "parquet", tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -136,18 +136,31 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 def validate(
-    model: type[ModelT], document: Document, data: Mapping[str, Any] | None = None
+    model: type[ModelT],
+    document: Document,
+    data: Mapping[str, Any] | None = None,
+    context: object = None,
 ) -> ModelT:
     """Validate a document (or data derived from it) against a model.
+
+    Args:
+        model: what the data shall be.
+        document: gives the places of mistakes.
+        data: default: the document's.
+        context: what the model's own validators may ask for.
 
     Raises:
         InputError: the mistake that stands first in the file, with its place and a remedy.
     """
-    return validate_part(model, document, (), document.data if data is None else data)
+    return validate_part(model, document, (), document.data if data is None else data, context)
 
 
 def validate_part(
-    model: type[ModelT], document: Document, where: Where, data: Mapping[str, Any]
+    model: type[ModelT],
+    document: Document,
+    where: Where,
+    data: Mapping[str, Any],
+    context: object = None,
 ) -> ModelT:
     """Validate what stands at `where` in a document.
 
@@ -155,7 +168,7 @@ def validate_part(
         InputError: as for `validate`.
     """
     try:
-        return model.model_validate(data)
+        return model.model_validate(data, context=context)
     except ValidationError as error:
         found = [
             _translate(details, document, where, model)

@@ -175,9 +175,11 @@ class Spectrum:
         from_Hz: first (highest) frequency.
         to_Hz: last frequency.
         per_decade: points per decade, logarithmically spaced.
-        amplitude_V: excitation, V rms.
+        amplitude_V: excitation, V rms; 0 for a galvanostatic sweep.
         bias_V: DC potential against the open-circuit voltage.
         at_most_s: longest time that the sweep may take (lab clock).
+        amplitude_A: excitation of a galvanostatic sweep, A rms.
+        bias_A: its DC current, charge positive.
     """
 
     from_Hz: float
@@ -186,6 +188,13 @@ class Spectrum:
     amplitude_V: float
     bias_V: float = 0.0
     at_most_s: float = 3600.0
+    amplitude_A: float = 0.0
+    bias_A: float = 0.0
+
+    @property
+    def galvanostatic(self) -> bool:
+        """Whether a current is imposed and the voltage measured."""
+        return self.amplitude_A > 0.0
 
 
 @dataclass(frozen=True, slots=True)

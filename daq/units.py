@@ -20,6 +20,7 @@ from daq.errors import UnitError
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _QUANTITY = re.compile(rf"({_NUMBER})\s*([^\s\d.,].*)?", re.ASCII)
 _RATE = re.compile(r"(\d+\.?\d*|\.\d+)?\s*C(?:\s*/\s*(\d+\.?\d*|\.\d+))?", re.ASCII)
+_LOOKALIKES = {0x03BC: "µ", 0x2126: "Ω"}  # Greek mu for the micro sign, the ohm sign for Omega
 _LONGEST = 64  # characters; the longest honest quantity has about twenty
 
 
@@ -50,7 +51,13 @@ TIME = Kind("time", "s", ("s", "ms", "min", "h", "d"), "30 min")
 FREQUENCY = Kind("frequency", "Hz", ("Hz", "mHz", "uHz", "µHz", "kHz", "MHz"), "10 kHz")
 TEMPERATURE = Kind("temperature", "degC", ("degC", "°C", "K"), "25 degC")
 TEMPERATURE_CHANGE = Kind("temperature difference", "K", ("K", "mK"), "0.5 K")
-TEMPERATURE_RATE = Kind("rate of temperature", "K/min", ("K/min", "K/s"), "2 K/min")
+TEMPERATURE_RATE = Kind("rate of temperature", "K/min", ("K/min", "K/s", "K/h"), "2 K/min")
+VOLTAGE_RATE = Kind(
+    *("rate of voltage", "V/s"),
+    ("V/s", "mV/s", "uV/s", "µV/s", "mV/min", "V/h", "mV/h", "uV/h", "µV/h"),
+    "1 mV/h",
+)
+RESISTANCE = Kind("resistance", "ohm", ("ohm", "mohm", "kohm", "Ω", "mΩ", "kΩ"), "5 ohm")
 CHARGE = Kind("charge", "Ah", ("Ah", "mAh"), "80 mAh")
 ENERGY = Kind("energy", "Wh", ("Wh", "mWh", "kWh"), "10 Wh")
 FRACTION = Kind("percentage", "1", ("%",), "80 %")
@@ -62,7 +69,7 @@ RATE = Kind("C-rate", "C", (), "C/20")
 
 KINDS = (
     *(VOLTAGE, CURRENT, POWER, TIME, FREQUENCY, TEMPERATURE, TEMPERATURE_CHANGE, TEMPERATURE_RATE),
-    *(CHARGE, ENERGY, FRACTION, MASS, LENGTH, AREAL_MASS, RATE),
+    *(VOLTAGE_RATE, RESISTANCE, CHARGE, ENERGY, FRACTION, MASS, LENGTH, AREAL_MASS, RATE),
 )
 
 
@@ -104,7 +111,7 @@ def parse_any(text: object, *kinds: Kind) -> Amount:
         _refuse_bare(text, kinds)
     if len(text) > _LONGEST:
         raise UnitError(f"{text[:20]!r}… is too long for {_one_of(kinds)}")
-    return _parse(text.strip().replace("\u03bc", "µ"), kinds)  # Greek mu looks like the micro sign
+    return _parse(text.strip().translate(_LOOKALIKES), kinds)
 
 
 @lru_cache(maxsize=4096)

@@ -113,6 +113,9 @@ class StartCommand(Envelope):
     protocol: Text = Field(default="", description="a file in the lab's protocols folder; or:")
     text: str = Field(default="", description="the protocol itself, as YAML")
     name: Text = Field(default="", description="what to call the text in error messages")
+    files: dict[str, str] = Field(
+        default_factory=dict, description="name -> text of what the protocol includes and plays"
+    )
     operator: Text = ""
     parameters: dict[str, str] = Field(default_factory=dict, description="as in '4.2 V'")
 

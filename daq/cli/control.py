@@ -19,10 +19,12 @@ from daq.cli.output import (
     duration,
     pairs,
 )
+from daq.cli.profiles import TABLES
 from daq.cli.tables import show
 from daq.control.client import SOCKET_NAME, ControlClient, new_command
 from daq.errors import DaqError, InputError
 from daq.model import Reply
+from daq.protocol.source import load_protocol
 
 Broker = Annotated[
     str,
@@ -79,11 +81,10 @@ def start(
     as_json: Json = False,
 ) -> None:
     """Run a protocol on a cell at a station."""
-    try:
-        text = protocol.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{protocol} cannot be read: {error}") from error
-    arguments: dict[str, Any] = {"text": text, "name": protocol.name, "cell": cell}
+    source = load_protocol(protocol, TABLES)
+    arguments: dict[str, Any] = {"text": source.text, "name": protocol.name, "cell": cell}
+    if source.files:
+        arguments["files"] = dict(source.files)
     arguments["parameters"] = pairs(parameter or ())
     if operator:
         arguments["operator"] = operator

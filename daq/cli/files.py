@@ -16,6 +16,7 @@ from daq.cli.output import (
     pairs,
     print_json,
 )
+from daq.cli.profiles import TABLES
 from daq.cli.tables import print_table
 from daq.config import Lab, load_lab
 from daq.driver import find_driver, installed
@@ -76,7 +77,7 @@ def _mistake(path: Path, lab: Lab | None, station: str, cell: str) -> InputError
     try:
         document = read(path)
         if not document.data.keys().isdisjoint(("protocol", "steps")):
-            _check_protocol(load_protocol(path), lab, station, cell)
+            _check_protocol(load_protocol(path, TABLES), lab, station, cell)
         elif set(document.data) == {"cells"}:
             validate(CellsFileModel, document)
         elif not document.data.keys().isdisjoint(("lab", "stations")):
@@ -118,7 +119,7 @@ def dry_run(
     as_json: Json = False,
 ) -> None:
     """Compile a protocol and show what would be done: each step, resolved, and how long."""
-    source = load_protocol(protocol)
+    source = load_protocol(protocol, TABLES)
     loaded = load_lab(lab) if lab else None
     tiers = []
     if loaded and station:

@@ -30,6 +30,7 @@ from daq.protocol.program import (
     Step,
     StepEnded,
     StepStarted,
+    SwitchOutputs,
     TurnOff,
 )
 
@@ -110,6 +111,7 @@ class Conductor:
             Apply: self._apply,
             TurnOff: self._turn_off,
             SetChamber: self._set_chamber,
+            SwitchOutputs: self._switch_outputs,
             StartSweep: self._start_sweep,
             AbortSweep: self._abort_sweep,
             StepStarted: self._step_started,
@@ -244,6 +246,10 @@ class Conductor:
         elif opposed := self.thermostat.request(self.name, action.temperature_degC):
             self._wait_for(opposed, sample)
 
+    def _switch_outputs(self, action: SwitchOutputs, sample: Sample) -> None:
+        names = ", ".join(name for name, _ in action.outputs)
+        self.stop(f"the station has no digital output {names}", sample)
+
     def _start_sweep(self, action: StartSweep, sample: Sample) -> None:
         if self.sweeper is None:
             self.stop("the station has no potentiostat", sample)
@@ -373,12 +379,20 @@ class Conductor:
         if self.run is None:
             return "nothing runs here"
         if not self.paused:
-            return "it is not paused"
+            return self._confirm(by)
         self.paused = ""
         self._retry_at_s = 0.0
         self.waits_for = "the next sample" if self.run.engine.started else ""
         self._reports.note(EventKind.RESUMED, by=by)
         self._log.info("resumed", run=self.run.info.id, by=by)
+        return ""
+
+    def _confirm(self, by: str) -> str:
+        """What a step waits for its operator to do was done."""
+        run = self.run
+        if run is None or not run.engine.confirm():
+            return "it is not paused"
+        self._reports.note(EventKind.NOTE, text=f"confirmed by {by}: {run.engine.step.text}")
         return ""
 
     def stop(self, reason: str, sample: Sample | None) -> None:

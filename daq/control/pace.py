@@ -9,7 +9,8 @@ from __future__ import annotations
 from math import nan
 
 from daq.model import Setpoint
-from daq.protocol.program import Program, Quantity, Step, StepKind
+from daq.protocol.condition import Quantity
+from daq.protocol.program import Program, Step, StepKind
 
 LEAST: tuple[tuple[float, float], ...] = ((1.0, 1.0), (5.0, 5.0), (10.0, 20.0))
 """C-rate -> Hz, straight lines between, the last one going on."""
@@ -43,7 +44,8 @@ def _current_A(step: Step, before: Step | None) -> float:
     """Of its setpoint; a hold where a charge has just arrived begins with that one's current."""
     if step.setpoint is None:
         return 0.0
-    if step.kind is StepKind.HOLD and before and before.setpoint and _arrives(before, step):
+    arrives = step.follows and before and before.setpoint and _arrives(before, step)
+    if step.kind is StepKind.HOLD and arrives and before and before.setpoint:
         return _largest_A(before.setpoint)
     return _largest_A(step.setpoint)
 

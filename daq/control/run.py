@@ -122,7 +122,14 @@ class Run:
         self, seen: Observation, utc_s: float, step: Step, count: int, cycle: int, *, edge: bool
     ) -> None:
         if not self._keeper.keep(
-            step.record, seen.time_s, seen.voltage_V, seen.current_A, seen.temperature_degC, edge
+            step.record,
+            seen.time_s,
+            seen.voltage_V,
+            seen.current_A,
+            seen.temperature_degC,
+            edge,
+            self.engine.net_Ah,
+            self._step_time_s,
         ):
             return
         self._fresh_step = False

@@ -102,7 +102,8 @@ class Starter:
             InputError, KeyError: its protocol or its snapshot is not understood any more.
         """
         document = info.document
-        source = parse_protocol(document["protocol"]["text"], document["protocol"]["file"])
+        written = document["protocol"]
+        source = parse_protocol(written["text"], written["file"], written.get("files", {}))
         cell = _cell(document["cell"])
         station = self._bench.stations[info.station]
         program = self._compile(source, cell, station, document["protocol"]["parameters"])
@@ -174,7 +175,8 @@ class Starter:
 
     def _source(self, arguments: Mapping[str, Any]) -> ProtocolSource:
         if text := arguments.get("text"):
-            return parse_protocol(str(text), str(arguments.get("name") or "protocol"))
+            name = str(arguments.get("name") or "protocol")
+            return parse_protocol(str(text), name, _strings(arguments.get("files"), "files"))
         name = str(arguments.get("protocol") or "")
         folder = self._lab.protocols
         path = _inside(folder, name)
@@ -317,11 +319,11 @@ def _degrees(values: set[float]) -> str:
     return ", ".join(f"{value:g} degC" for value in sorted(values))
 
 
-def _strings(parameters: object) -> dict[str, str]:
+def _strings(parameters: object, what: str = "parameters") -> dict[str, str]:
     if not parameters:
         return {}
     if not isinstance(parameters, Mapping):
-        raise CommandRefused("parameters must be a mapping of names to quantities")
+        raise CommandRefused(f"{what} must be a mapping of names to texts")
     return {str(key): str(value) for key, value in parameters.items()}  # type: ignore[misc]
 
 
@@ -387,6 +389,7 @@ def _protocol_document(
         "version": program.version,
         "file": Path(source.document.file).name,
         "text": source.text,
+        "files": dict(source.files),
         "sha256": program.sha256,
         "parameters": dict(parameters),
         "steps": [

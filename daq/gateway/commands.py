@@ -31,6 +31,7 @@ from daq.gateway.stopline import Echoes
 from daq.gateway.throttle import CLIENT_RATE_HZ, LANE_LENGTH, Bucket, Lanes, Throttle
 from daq.gateway.topics import Topics
 from daq.gateway.uplink import NoAnswer
+from daq.jsontext import LARGEST
 from daq.logs import get_logger
 from daq.model import Command, Reply
 
@@ -80,7 +81,13 @@ class CommandQueue(asyncio.Queue[aiomqtt.Message]):
         return self.qsize() == 0
 
     def put_nowait(self, item: aiomqtt.Message) -> None:
-        """Add a message; an urgent one takes the place of an ordinary one when it is full."""
+        """Add a message; an urgent one takes the place of an ordinary one when it is full.
+
+        What is too long to be read waits without its tail: a thousand of them must not fill the
+        memory, and they are refused for their length all the same.
+        """
+        if len(item.payload) > LARGEST:
+            item.payload = bytes(item.payload[: LARGEST + 1])
         if is_urgent(item.topic.value) and self.full() and self._ordinary:
             self._ordinary.pop()
         super().put_nowait(item)

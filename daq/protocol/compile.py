@@ -13,12 +13,12 @@ from math import inf
 
 from daq.checks import NOTHING_SET
 from daq.driver import Range
-from daq.filemodel import validate
 from daq.model import Cell
-from daq.protocol.build import Builder, Tier, intersection
-from daq.protocol.program import Program, RecordRule
+from daq.protocol.build import Builder, Source, Tier, intersection
+from daq.protocol.program import End, Instruction, Program, RecordRule, Repeat, Step
 from daq.protocol.schema import ProtocolModel
-from daq.protocol.source import ProtocolSource, Value, overridden, substitute
+from daq.protocol.source import ProtocolSource, Value, overridden
+from daq.protocol.steps.base import add_list
 
 _SPARE, _SPARE_S = 1.02, 60.0
 """Each step's own time (S1) is the first to speak; that of the whole is for what it misses."""
@@ -46,22 +46,17 @@ def compile_protocol(
             with the place in the protocol file.
     """
     values = overridden(source, parameters or {})
-    data = substitute(source.document, values)
-    model = validate(ProtocolModel, source.document, data)
+    data, model = source.with_parameters(values)
     nominal = cell.nominal_capacity_Ah
     own = ("safety of this protocol", model.safety.limits_for(nominal))
     all_tiers = (*tiers, (f"cell {cell.id}", cell.limits), own)
     intersection(all_tiers, source.document.place(("safety",)))
+    record = model.record.rule(RecordRule(), nominal)
     builder = Builder(
-        source.document,
-        data,
-        cell,
-        all_tiers,
-        range or Range(),
-        model.record.rule(RecordRule(), nominal),
-        bounded=bool(tiers),
+        Source(source.document, data, all_tiers, record), cell, range or Range(), bool(tiers)
     )
     _build(model, builder)
+    cycles, at_most_s = _with_jumps(builder)
     return Program(
         protocol=model.protocol,
         version=model.version,
@@ -70,11 +65,12 @@ def compile_protocol(
         nominal_capacity_Ah=nominal,
         instructions=tuple(builder.instructions),
         expected_s=builder.expected_s,
-        at_most_s=builder.at_most_s,
-        longest_s=min(model.safety.time or inf, _SPARE * builder.at_most_s + _SPARE_S),
-        cycles=min(model.safety.cycles or inf, builder.cycles),
+        at_most_s=at_most_s,
+        longest_s=min(model.safety.time or inf, _SPARE * at_most_s + _SPARE_S),
+        cycles=min(model.safety.cycles or inf, cycles),
         checks=model.safety.checks.checks(NOTHING_SET),
         waits_for_operator=model.resume == "operator",
+        targets=tuple(builder.scopes.targets),
     )
 
 
@@ -82,5 +78,34 @@ def _build(model: ProtocolModel, builder: Builder) -> None:
     """All steps; where no loop counts cycles the whole program is cycle 1."""
     counted = any(step.counts_cycles() for step in model.steps)
     with nullcontext() if counted else builder.loop(1, counts_cycles=True):
-        for index, step in enumerate(model.steps):
-            step.compile(builder, ("steps", index))
+        add_list(builder, model.steps, ("steps",), closed=True)
+    builder.scopes.check_references()
+    first = next((item for item in builder.instructions if not isinstance(item, Repeat)), None)
+    if not isinstance(first, Step):
+        message = "a protocol begins with a step" if first else "there is no step that is done"
+        builder.refuse(message, ("steps", 0), "begin it with one, like `rest: 1 min`")
+
+
+def _with_jumps(builder: Builder) -> tuple[int, float]:
+    """Cycles and longest time, with what may be done again after a goto that goes back."""
+    cycles, at_most_s = builder.cycles, builder.at_most_s
+    for at, number in builder.scopes.jumps:
+        target = builder.scopes.targets[number]
+        more_cycles, more_s = _stretch(builder.instructions[target.index : at + 1])
+        cycles += target.times * more_cycles
+        at_most_s += target.times * more_s
+    return cycles, at_most_s
+
+
+def _stretch(instructions: Sequence[Instruction]) -> tuple[int, float]:
+    """Cycles and longest time of a stretch of a program."""
+    passes, cycles, at_most_s = [1], 0, 0.0
+    for item in instructions:
+        if isinstance(item, Repeat):
+            passes.append(passes[-1] * item.times)
+            cycles += passes[-1] if item.counts_cycles else 0
+        elif isinstance(item, End) and len(passes) > 1:
+            passes.pop()
+        elif isinstance(item, Step):
+            at_most_s += passes[-1] * item.at_most_s
+    return cycles, at_most_s

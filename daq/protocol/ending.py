@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, isfinite
-from sys import float_info
+from typing import NamedTuple
 
 from daq.model import Limits
+from daq.protocol.condition import MOVED, Condition, Goes
+from daq.protocol.history import History
+from daq.protocol.judge import Check, judge
 from daq.protocol.meter import Meter
-from daq.protocol.program import Condition, Observation, Quantity, Soak, Step
+from daq.protocol.program import Observation, Soak, Step
+from daq.protocol.trend import Trends
 
-Check = Callable[[Observation, Meter], bool]
-Ending = tuple[Check, str]
-"""A check, and the reason that it gives."""
 
-_KNOWN_BEFORE = frozenset({Quantity.VOLTAGE, Quantity.TEMPERATURE, Quantity.TIME})
-_SI = {Quantity.CHARGE: 3600.0, Quantity.ENERGY: 3600.0}
-_LARGEST = float_info.max
+class Ending(NamedTuple):
+    """A check, the reason that it gives, and where the program goes on then."""
+
+    check: Check
+    reason: str
+    goes: Goes | None = None
+
+
+def always(_now: Observation, _meter: Meter) -> bool:
+    """A check that holds."""
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +33,8 @@ class Endings:
     """The end conditions of one step, in the author's order.
 
     Attributes:
-        before: those that can hold before the output goes on: voltage, temperature, time.
-        ramping: those that count while the output ramps: all but current.
+        before: those that can hold before the output goes on: voltage, temperature, time ...
+        ramping: those that count while the output ramps: all but current and power.
         settled: all.
     """
 
@@ -35,56 +43,23 @@ class Endings:
     settled: tuple[Ending, ...]
 
 
-def endings(step: Step) -> Endings:
+def endings(step: Step, history: History, trends: Trends) -> Endings:
     """Prepare the `until` of a step."""
-    checks = [(condition.quantity, (_check(condition), condition.text)) for condition in step.until]
+    made = [
+        (condition, Ending(judge(condition, history, trends), condition.text, condition.goes))
+        for condition in step.until
+    ]
     return Endings(
-        before=tuple(ending for quantity, ending in checks if quantity in _KNOWN_BEFORE),
-        ramping=tuple(ending for quantity, ending in checks if quantity is not Quantity.CURRENT),
-        settled=tuple(ending for _, ending in checks),
+        before=tuple(ending for condition, ending in made if _known_before(condition)),
+        ramping=tuple(ending for condition, ending in made if not condition.needs_current),
+        settled=tuple(ending for _, ending in made),
     )
 
 
-def _check(condition: Condition) -> Check:
-    # Closed spans with finite ends: one form for both directions, and neither nan nor infinity
-    # is ever inside. A step that ends too early is as dangerous as one that never ends.
-    value = condition.value * _SI.get(condition.quantity, 1.0)
-    span = (value, _LARGEST) if condition.at_least else (-_LARGEST, value)
-    return _CHECKS[condition.quantity](*span)
-
-
-def _voltage(low: float, high: float) -> Check:
-    return lambda now, _: low <= now.voltage_V <= high
-
-
-def _current(low: float, high: float) -> Check:
-    return lambda now, _: low <= abs(now.current_A) <= high
-
-
-def _temperature(low: float, high: float) -> Check:
-    return lambda now, _: low <= now.temperature_degC <= high
-
-
-def _time(low: float, high: float) -> Check:
-    return lambda now, meter: low <= now.time_s - meter.began_s <= high
-
-
-def _charge(low: float, high: float) -> Check:
-    return lambda _, meter: low <= abs(meter.step_charge_C) <= high
-
-
-def _energy(low: float, high: float) -> Check:
-    return lambda _, meter: low <= abs(meter.step_energy_J) <= high
-
-
-_CHECKS: dict[Quantity, Callable[[float, float], Check]] = {
-    Quantity.VOLTAGE: _voltage,
-    Quantity.CURRENT: _current,
-    Quantity.TEMPERATURE: _temperature,
-    Quantity.TIME: _time,
-    Quantity.CHARGE: _charge,
-    Quantity.ENERGY: _energy,
-}
+def _known_before(condition: Condition) -> bool:
+    """Whether it can hold before the step has done anything."""
+    moved = any(part.quantity in MOVED for part in condition.comparisons())
+    return not (moved or condition.needs_current or condition.looks_back)
 
 
 def violation(limits: Limits, now: Observation) -> str:

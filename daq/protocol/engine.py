@@ -15,8 +15,11 @@ from math import isfinite
 from typing import Any
 
 from daq.model import Counters, MeasurementState
-from daq.protocol.ending import violation
+from daq.protocol.condition import Condition
+from daq.protocol.ending import Ending, always, violation
 from daq.protocol.execution import Execution
+from daq.protocol.history import History
+from daq.protocol.judge import judge
 from daq.protocol.meter import Meter
 from daq.protocol.position import LoopPass, Position, duration_s, total_s
 from daq.protocol.program import (
@@ -27,14 +30,15 @@ from daq.protocol.program import (
     Snapshot,
     Step,
     StepEnded,
+    StepKind,
     StepStarted,
     TurnOff,
 )
+from daq.protocol.upgrade import FORMAT, present
 
 NOTHING: tuple[Action, ...] = ()
 """What `advance` answers when nothing happens."""
 
-_FORMAT = 1
 _STEPS_AT_ONCE = 32  # a loop of satisfied steps must not hold up the thread that guards
 _SAVED = ("step_count", "announced", "waiting_since_s", "outcome")
 
@@ -76,6 +80,7 @@ class Engine:
         self._settle_s = settle_s
         self._meter = Meter()
         self._position = Position(program)
+        self._history = History(program, self._meter)
         self._total_s = total_s(program)
 
     # What drives it.
@@ -102,17 +107,16 @@ class Engine:
         if self.phase is not Phase.RUNNING:
             return self._try_again(now) if self.phase is Phase.WAITING else NOTHING
         execution = self._execution
-        reason = execution.reached(now, meter)
-        if reason is not None:
-            return self._complete(now, reason)
+        ending = execution.reached(now, meter)
+        if ending is not None:
+            return self._complete(now, ending)
         step = execution.step
         if now.time_s - meter.began_s >= step.at_most_s:
             return self._time_is_up(now)
-        if step.power_W is not None:
-            renewed = execution.renew(now)
-            return NOTHING if renewed is None else (renewed,)
+        if execution.renews:
+            return tuple(execution.renew(now, meter))
         if step.spectrum is not None and now.measurement == MeasurementState.FAILED:
-            return self._fail([], "the sweep failed")
+            return self._fail(now, [], "the sweep failed")
         return NOTHING
 
     def pause(self, now: Observation) -> tuple[Action, ...]:
@@ -136,6 +140,13 @@ class Engine:
         self.phase = Phase.RUNNING
         return self._begin_or_go_on(now)
 
+    def confirm(self) -> bool:
+        """Somebody says that a step which waits for it may end; whether one does."""
+        waits = self.phase is Phase.RUNNING and self.step.kind is StepKind.OPERATOR
+        if waits:
+            self._execution.confirmed = True
+        return waits
+
     def interrupt(self) -> None:
         """Nobody saw what came after the last observation, and the output is OFF now.
 
@@ -153,39 +164,52 @@ class Engine:
             return NOTHING
         out = [*self._abort(now), TurnOff()]
         if self.announced:
-            out.append(self._ended(f"stopped: {reason}", failed=True))
+            out.append(self._ended(now, f"stopped: {reason}", failed=True))
         return self._finish(out, "stopped", reason)
 
     # From step to step. `out` collects the actions of one observation.
 
     def _go_on(self, now: Observation, out: list[Action]) -> tuple[Action, ...]:
         for _ in range(_STEPS_AT_ONCE):
-            if not self._enter(out) or not self._begin(now, out):
+            if not self._enter(now, out) or not self._begin(now, out):
                 return tuple(out)
-        if self._enter(out):
+        if self._enter(now, out):
             self._wait(out)
         return tuple(out)
 
-    def _enter(self, out: list[Action]) -> bool:
-        """Make the next step the present one; without one, finish."""
-        if self.step_count:
+    def _enter(self, now: Observation, out: list[Action]) -> bool:
+        """Make the next step the present one; without one, finish, or wait where none was found."""
+        if self.step_count and not self._position.undecided:
             self._position.done_s += self._duration_s
-        step = self._position.next_step()
+        step = self._position.next_step(lambda condition: self._holds(condition, now))
+        if self._position.cycle != self._history.cycle:
+            self._history.begin_cycle(self._position.cycle)
         if step is None:
-            out.append(TurnOff())
-            self._finish(out, "completed", "")
+            self._no_next_step(out)
             return False
-        self._execution = Execution(step, self._settle_s)
+        self._execution = Execution(step, self._settle_s, self._history)
         self._meter.begin_step()
         self.step_count += 1
         self.phase = Phase.RUNNING
         return True
 
+    def _holds(self, condition: Condition, now: Observation) -> bool:
+        return judge(condition, self._history)(now, self._meter)
+
+    def _no_next_step(self, out: list[Action]) -> None:
+        position = self._position
+        if position.undecided:
+            self._wait(out)
+            return
+        out.append(TurnOff())
+        outcome = "failed" if position.lost else "completed"
+        self._finish(out, outcome, position.lost or position.ended)
+
     def _begin(self, now: Observation, out: list[Action]) -> bool:
         """Start or resume the present step; True when it ended at once."""
         execution = self._execution
         if reason := violation(execution.step.limits, now):
-            self._fail(out, f"not started: {reason}")
+            self._fail(now, out, f"not started: {reason}")
             return False
         if execution.energises and not isfinite(now.voltage_V):
             self._wait(out)
@@ -194,14 +218,17 @@ class Engine:
         satisfied = execution.satisfied(now, self._meter)
         if satisfied is None:
             self.phase = Phase.RUNNING
-            out += execution.go_live(now)
+            out += execution.go_live(now, self._meter)
         self._announce(out)
         if satisfied is not None:
-            out.append(self._ended(f"already satisfied: {satisfied}"))
+            out.append(self._ended(now, f"already satisfied: {satisfied.reason}", saves=False))
+            self._leave(satisfied)
         return satisfied is not None
 
     def _begin_or_go_on(self, now: Observation) -> tuple[Action, ...]:
         out: list[Action] = []
+        if self._position.undecided:
+            return self._go_on(now, out)
         return self._go_on(now, out) if self._begin(now, out) else tuple(out)
 
     def _wait(self, out: list[Action]) -> None:
@@ -213,9 +240,10 @@ class Engine:
     def _try_again(self, now: Observation) -> tuple[Action, ...]:
         at_most_s = self._execution.step.at_most_s
         waited_s = now.time_s - self.waiting_since_s
-        blind = self._execution.energises and not isfinite(now.voltage_V)
+        undecided = self._position.undecided
+        blind = self._execution.energises and not undecided and not isfinite(now.voltage_V)
         if blind and waited_s >= at_most_s:
-            return self._fail([], f"not started: no valid voltage for {at_most_s:g} s")
+            return self._fail(now, [], f"not started: no valid voltage for {at_most_s:g} s")
         return self._begin_or_go_on(now)
 
     def _announce(self, out: list[Action]) -> None:
@@ -226,30 +254,43 @@ class Engine:
 
     # The end of a step, and of the program.
 
-    def _complete(self, now: Observation, reason: str) -> tuple[Action, ...]:
-        return self._go_on(now, [self._ended(reason), *self._abort(now)])
+    def _complete(self, now: Observation, ending: Ending) -> tuple[Action, ...]:
+        out = [self._ended(now, ending.reason), *self._abort(now)]
+        self._leave(ending)
+        return self._go_on(now, out)
+
+    def _leave(self, ending: Ending) -> None:
+        """The condition that ended a step may say where the program goes on."""
+        if ending.goes is not None:
+            self._position.leave(ending.goes, ending.reason)
 
     def _time_is_up(self, now: Observation) -> tuple[Action, ...]:
         """`at_most` is how long a step lasts, unless it was to reach something before."""
         duration = f"{self._execution.step.at_most_s:g} s"
         goals = self._execution.goals()
         if not goals:
-            return self._complete(now, duration)
-        return self._fail(self._abort(now), f"not within {duration}: {' or '.join(goals)}")
+            return self._complete(now, Ending(always, duration))
+        return self._fail(now, self._abort(now), f"not within {duration}: {' or '.join(goals)}")
 
-    def _fail(self, out: list[Action], reason: str) -> tuple[Action, ...]:
+    def _fail(self, now: Observation, out: list[Action], reason: str) -> tuple[Action, ...]:
         step = self._execution.step
         if self.announced:
-            out.append(self._ended(reason, failed=True))
+            out.append(self._ended(now, reason, failed=True))
         out.append(TurnOff())
-        return self._finish(out, "failed", f"step {step.number}, line {step.line}: {reason}")
+        return self._finish(out, "failed", f"step {step.number}, {step.place}: {reason}")
 
     def _abort(self, now: Observation) -> list[Action]:
         return self._execution.abort(now) if self.phase is Phase.RUNNING else []
 
-    def _ended(self, reason: str, *, failed: bool = False) -> StepEnded:
+    def _ended(
+        self, now: Observation, reason: str, *, failed: bool = False, saves: bool = True
+    ) -> StepEnded:
         self.announced = False
         step = self._execution.step
+        if step.save and saves and not failed:
+            self._history.save(step.save, now)
+        if step.charged is not None and not failed:
+            self._history.charged(step.charged)
         return StepEnded(step, self.step_count, self._position.cycle, reason, failed)
 
     def _finish(self, out: list[Action], outcome: str, reason: str) -> tuple[Action, ...]:
@@ -306,6 +347,11 @@ class Engine:
         return self._meter.counters
 
     @property
+    def net_Ah(self) -> float:
+        """Net charge of the run; negative when it discharged."""
+        return self._meter.net_C / 3600.0
+
+    @property
     def step_counters(self) -> Counters:
         """Charge and energy of the present step."""
         return self._meter.step_counters
@@ -339,12 +385,13 @@ class Engine:
     def snapshot(self) -> Snapshot:
         """Everything that `restore` needs, JSON-able; no float is rounded."""
         return {
-            "format": _FORMAT,
+            "format": FORMAT,
             "program": _fingerprint(self.program),
             "settle_s": self._settle_s,
             "phase": self.phase.value,
             "position": self._position.snapshot(),
             "meter": self._meter.snapshot(),
+            "history": self._history.snapshot(),
             "execution": self._execution.snapshot() if self.step_count else None,
             **{name: getattr(self, name) for name in _SAVED},
         }
@@ -356,6 +403,7 @@ class Engine:
         Raises:
             ValueError: the snapshot is of another program, or of another version of this code.
         """
+        snapshot = present(snapshot)
         _refuse_foreign(program, snapshot)
         engine = cls(program, settle_s=snapshot["settle_s"])
         engine._load(snapshot)
@@ -365,11 +413,14 @@ class Engine:
         self.phase = Phase(snapshot["phase"])
         self._position = Position.restore(self.program, snapshot["position"])
         self._meter = Meter.restore(snapshot["meter"])
+        self._history = History.restore(self.program, self._meter, snapshot["history"])
         for name in _SAVED:
             setattr(self, name, snapshot[name])
         if self.step_count:
             step = self._position.present_step()
-            self._execution = Execution.restore(step, self._settle_s, snapshot["execution"])
+            self._execution = Execution.restore(
+                step, self._settle_s, self._history, snapshot["execution"]
+            )
 
 
 def _fingerprint(program: Program) -> list[Any]:
@@ -377,7 +428,5 @@ def _fingerprint(program: Program) -> list[Any]:
 
 
 def _refuse_foreign(program: Program, snapshot: Snapshot) -> None:
-    if snapshot["format"] != _FORMAT:
-        raise ValueError(f"snapshot of format {snapshot['format']}, this engine reads {_FORMAT}")
     if snapshot["program"] != _fingerprint(program):
         raise ValueError(f"snapshot of {snapshot['program']}, not of {_fingerprint(program)}")

@@ -9,33 +9,39 @@ from typing import Any
 from daq.model import Counters
 from daq.protocol.program import Observation
 
-_STAMPS = ("time_s", "start_s", "began_s", "stopped_s", "_stamp_s", "_current_A", "_power_W")
+_STAMPS = ("time_s", "start_s", "began_s", "stopped_s", "cycle_s")
+_LAST = ("_stamp_s", "_current_A", "_power_W")
 _TOTALS = ("_charge_C", "_discharge_C", "_charge_J", "_discharge_J")
 _MARKS = ("_mark_charge_C", "_mark_discharge_C", "_mark_charge_J", "_mark_discharge_J")
-_values = attrgetter(*_STAMPS, *_TOTALS, *_MARKS)  # one call: a snapshot is taken with every record
+_CYCLE_MARKS = ("_cycle_charge_C", "_cycle_discharge_C", "_cycle_charge_J", "_cycle_discharge_J")
+_SLOTS = _STAMPS + _LAST + _TOTALS + _MARKS + _CYCLE_MARKS
+_values = attrgetter(*_SLOTS)  # one call: a snapshot is taken with every record
 
 
 class Meter:
     """Trapezoids over every observation, split by the sign of the current.
 
-    The totals never reset; a step's share is the difference to the mark set when it began.
-    That costs nothing per sample, and the steps of a run add up to the run.
+    The totals never reset; a step's share is the difference to the mark set when it began, and so
+    is a cycle's. That costs nothing per sample, and the steps of a run add up to the run.
 
     Attributes:
         time_s: stamp of the last observation; nan before the first.
         start_s: stamp at which test time began.
         began_s: stamp from which the step's clock counts, moved on by every stop of it.
         stopped_s: stamp at which the step's clock stopped; nan while it runs.
+        cycle_s: stamp at which the cycle began.
     """
 
-    __slots__ = _STAMPS + _TOTALS + _MARKS
+    __slots__ = _SLOTS
 
     def __init__(self) -> None:
-        self.time_s = self.start_s = self.began_s = self.stopped_s = nan
+        self.time_s = self.start_s = self.began_s = self.stopped_s = self.cycle_s = nan
         self._stamp_s = self._current_A = self._power_W = nan
         self._charge_C = self._discharge_C = self._charge_J = self._discharge_J = 0.0
         self._mark_charge_C = self._mark_discharge_C = 0.0
         self._mark_charge_J = self._mark_discharge_J = 0.0
+        self._cycle_charge_C = self._cycle_discharge_C = 0.0
+        self._cycle_charge_J = self._cycle_discharge_J = 0.0
 
     def start(self, now: Observation) -> None:
         """Begin the run's clock with its first observation.
@@ -44,6 +50,7 @@ class Meter:
             ValueError: the stamp is not a number.
         """
         self.time_s = self.start_s = self.began_s = self.stopped_s = now.time_s
+        self.cycle_s = now.time_s
         self.observe(now)
 
     def observe(self, now: Observation) -> None:
@@ -101,6 +108,12 @@ class Meter:
         for mark, total in zip(_MARKS, _TOTALS, strict=True):
             setattr(self, mark, getattr(self, total))
 
+    def begin_cycle(self) -> None:
+        """Mark the totals for a cycle."""
+        self.cycle_s = self.time_s
+        for mark, total in zip(_CYCLE_MARKS, _TOTALS, strict=True):
+            setattr(self, mark, getattr(self, total))
+
     def stop_clock(self) -> None:
         """Stop the step's clock (test time goes on)."""
         if self.stopped_s != self.stopped_s:
@@ -132,6 +145,11 @@ class Meter:
         return (self._charge_J - self._mark_charge_J) - (self._discharge_J - self._mark_discharge_J)
 
     @property
+    def net_C(self) -> float:
+        """Net charge that the run has moved, A s; negative when it discharged."""
+        return self._charge_C - self._discharge_C
+
+    @property
     def counters(self) -> Counters:
         """Charge and energy of the run."""
         return Counters(
@@ -149,6 +167,16 @@ class Meter:
             (self._discharge_C - self._mark_discharge_C) / 3600.0,
             (self._charge_J - self._mark_charge_J) / 3600.0,
             (self._discharge_J - self._mark_discharge_J) / 3600.0,
+        )
+
+    @property
+    def cycle_counters(self) -> Counters:
+        """Charge and energy of the present cycle."""
+        return Counters(
+            (self._charge_C - self._cycle_charge_C) / 3600.0,
+            (self._discharge_C - self._cycle_discharge_C) / 3600.0,
+            (self._charge_J - self._cycle_charge_J) / 3600.0,
+            (self._discharge_J - self._cycle_discharge_J) / 3600.0,
         )
 
     def snapshot(self) -> dict[str, Any]:

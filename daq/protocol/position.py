@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import isfinite
 from typing import Any, NamedTuple
 
-from daq.protocol.program import End, Program, Repeat, Step, StepKind
+from daq.protocol.condition import Condition, Exit, Goes
+from daq.protocol.program import Branch, End, Instruction, Leave, Program, Repeat, Step, StepKind
+
+MOVES_AT_ONCE = 1000
+"""A loop of nothing but branches must not hold up the thread that guards."""
+
+Decide = Callable[[Condition], bool]
+
+
+def _never(_: Condition) -> bool:
+    return False
 
 
 class LoopPass(NamedTuple):
@@ -20,13 +30,14 @@ class LoopPass(NamedTuple):
 class Position:
     """The program counter.
 
-    `goto` will be one more instruction: set `index`, and drop the loops that it leaves.
-
     Attributes:
         index: of the present instruction; -1 before the first.
         step_index: of the present step, which stays the last one after the end.
         cycle: 0 before the first cycle, then 1...
         done_s: expected duration of all steps that have been left.
+        undecided: `next_step` has found none yet, and wants to be asked again.
+        ended: why there is no next step, where the program itself has said so.
+        lost: why there is no next step, where one was wanted: a goto too often.
     """
 
     def __init__(self, program: Program) -> None:
@@ -34,20 +45,80 @@ class Position:
         self.cycle = 0
         self.done_s = 0.0
         self.step_index = -1
+        self.undecided = False
+        self.ended = ""
+        self.lost = ""
         self._program = program
         self._loops: list[list[int]] = []  # [index of the Repeat, number of the pass]
+        self._jumps: dict[str, int] = {}  # index of the target: how often gone to
 
-    def next_step(self) -> Step | None:
-        """Move on to the next step, through any loop brackets; None at the end."""
+    def next_step(self, holds: Decide = _never) -> Step | None:
+        """Move on to the next step, through any loop brackets and branches; None at the end.
+
+        Args:
+            holds: whether a condition holds at this moment.
+        """
         instructions = self._program.instructions
-        self.index += 1
-        while self.index < len(instructions):
+        if not self.undecided:
+            self.index += 1
+        self.undecided = False
+        for _ in range(MOVES_AT_ONCE):
+            if self.lost or self.ended or self.index >= len(instructions):
+                return None
             item = instructions[self.index]
             if isinstance(item, Step):
                 self.step_index = self.index
                 return item
-            self.index = self._open(item) if isinstance(item, Repeat) else self._close(item)
+            self.index = self._move(item, holds)
+        self.undecided = True
         return None
+
+    def _move(self, item: Instruction, holds: Decide) -> int:
+        """Where to go on after an instruction that is no step."""
+        if isinstance(item, Repeat):
+            return self._open(item)
+        if isinstance(item, End):
+            return self._close(item, holds)
+        if isinstance(item, Branch):
+            return self.index + 1 if holds(item.condition) else item.otherwise
+        if isinstance(item, Leave):
+            self.leave(item.goes, item.text)
+            return self.index + 1
+        raise ValueError(f"instruction {self.index} is a step")
+
+    def leave(self, goes: Goes, text: str) -> None:
+        """Go on elsewhere: the next move starts there."""
+        if goes.exit is Exit.RUN:
+            self.ended = text
+        elif goes.exit is Exit.GOTO:
+            self._goto(goes.target)
+        else:
+            self._leave_loop(goes.exit)
+
+    def _goto(self, number: int) -> None:
+        target = self._program.targets[number]
+        count = self._jumps[str(number)] = self._jumps.get(str(number), 0) + 1
+        if target.times and count > target.times:
+            self.lost = f"went back to {target.label!r} {target.times} times, and once more"
+            return
+        while self._loops and not self._inside(self._loops[-1][0], target.index):
+            self._loops.pop()
+        self.index = target.index - 1
+
+    def _inside(self, begin: int, index: int) -> bool:
+        return begin < index <= self._repeat(begin).end
+
+    def _leave_loop(self, exit_: Exit) -> None:
+        """After the innermost loop, or to the end of a pass of the one that counts cycles."""
+        of_cycle = exit_ is Exit.CYCLE
+        while of_cycle and not self._repeat(self._loops[-1][0]).counts_cycles:
+            self._loops.pop()
+        end = self._repeat(self._loops[-1][0]).end
+        if of_cycle:
+            self.index = end - 1
+        else:
+            self._loops.pop()
+            self.index = end
 
     def present_step(self) -> Step:
         """The step at `step_index`.
@@ -69,10 +140,10 @@ class Position:
         self.cycle += repeat.counts_cycles
         return self.index + 1
 
-    def _close(self, end: End) -> int:
+    def _close(self, end: End, holds: Decide) -> int:
         loop = self._loops[-1]
         repeat = self._repeat(end.begin)
-        if loop[1] >= repeat.times:
+        if loop[1] >= repeat.times or any(holds(condition) for condition in repeat.until):
             self._loops.pop()
             return self.index + 1
         loop[1] += 1
@@ -101,6 +172,10 @@ class Position:
             "cycle": self.cycle,
             "done_s": self.done_s,
             "loops": [list(loop) for loop in self._loops],
+            "jumps": dict(self._jumps),
+            "undecided": self.undecided,
+            "ended": self.ended,
+            "lost": self.lost,
         }
 
     @classmethod
@@ -112,6 +187,9 @@ class Position:
         position.cycle = snapshot["cycle"]
         position.done_s = snapshot["done_s"]
         position._loops = [list(loop) for loop in snapshot["loops"]]
+        position._jumps = dict(snapshot["jumps"])
+        position.undecided = snapshot["undecided"]
+        position.ended, position.lost = snapshot["ended"], snapshot["lost"]
         return position
 
 
@@ -137,5 +215,5 @@ def _executions(program: Program) -> Iterator[tuple[Step, int]]:
             yield item, times[-1]
         elif isinstance(item, Repeat):
             times.append(times[-1] * max(item.times, 0))
-        else:
+        elif isinstance(item, End):
             times.pop()

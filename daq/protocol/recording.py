@@ -14,11 +14,11 @@ _ROUNDING_S = 1e-6
 class Keeper:
     """Applies a recording rule: compares each sample with the last one that was kept."""
 
-    __slots__ = ("_current_A", "_temperature_degC", "_time_s", "_voltage_V")
+    __slots__ = ("_charge_Ah", "_current_A", "_temperature_degC", "_time_s", "_voltage_V")
 
     def __init__(self) -> None:
         self._time_s = -inf
-        self._voltage_V = self._current_A = self._temperature_degC = nan
+        self._voltage_V = self._current_A = self._temperature_degC = self._charge_Ah = nan
 
     def keep(
         self,
@@ -28,6 +28,8 @@ class Keeper:
         current_A: float,
         temperature_degC: float,
         edge: bool,
+        charge_Ah: float = nan,
+        step_time_s: float = inf,
     ) -> bool:
         """Whether to keep this sample.
 
@@ -38,19 +40,26 @@ class Keeper:
             current_A: charge positive.
             temperature_degC: of the cell.
             edge: it is the first or the last of a step, which are always kept.
+            charge_Ah: net charge of the run.
+            step_time_s: since the step began.
         """
+        every_s = rule.every_s
+        if step_time_s <= rule.first_for_s:
+            every_s = min(every_s, rule.first_every_s)
         if not (
             edge
-            or time_s - self._time_s >= rule.every_s - _ROUNDING_S
+            or time_s - self._time_s >= every_s - _ROUNDING_S
             or _moved(voltage_V, self._voltage_V, rule.voltage_V)
             or _moved(current_A, self._current_A, rule.current_A)
             or _moved(temperature_degC, self._temperature_degC, rule.temperature_K)
+            or _moved(charge_Ah, self._charge_Ah, rule.charge_Ah)
         ):
             return False
         self._time_s = time_s
         self._voltage_V = _measured(voltage_V, self._voltage_V)
         self._current_A = _measured(current_A, self._current_A)
         self._temperature_degC = _measured(temperature_degC, self._temperature_degC)
+        self._charge_Ah = _measured(charge_Ah, self._charge_Ah)
         return True
 
     def snapshot(self) -> dict[str, float | None]:
@@ -63,7 +72,7 @@ class Keeper:
         """The keeper that `snapshot` was taken of."""
         keeper = cls()
         for name in cls.__slots__:
-            value = snapshot[name]
+            value = snapshot.get(name)  # earlier versions kept less
             if value is not None:
                 setattr(keeper, name, value)
         return keeper

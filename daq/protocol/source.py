@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
 from daq.errors import InputError
 from daq.filemodel import nearest, validate
+from daq.protocol.context import Included, Reading, Value
+from daq.protocol.files import Convert, Files
 from daq.protocol.schema import ProtocolModel
 from daq.yamlfile import Document, Where, parse, plain, read
 
 _PARAMETER = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
-Value = str | int | float
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +27,13 @@ class ProtocolSource:
     Attributes:
         model: with the parameters that the file itself gives.
         parameters: those parameters.
+        files: name -> text of every file that it brings: what it includes, what it plays.
     """
 
     document: Document
     model: ProtocolModel
     parameters: Mapping[str, Value]
+    files: Mapping[str, str]
 
     @property
     def text(self) -> str:
@@ -38,30 +42,58 @@ class ProtocolSource:
 
     @property
     def sha256(self) -> str:
-        """Of the file's bytes."""
-        return self.document.sha256
+        """Of the file's bytes; with those of the files that it brings, if there are any."""
+        if not self.files:
+            return self.document.sha256
+        digest = sha256(self.document.sha256.encode())
+        for name, text in sorted(self.files.items()):
+            digest.update(f"\n{name} {sha256(text.encode()).hexdigest()}".encode())
+        return digest.hexdigest()
+
+    def with_parameters(self, values: Mapping[str, Value]) -> tuple[dict[str, Any], ProtocolModel]:
+        """The file's data with these parameters put in, and its model."""
+        data = substitute(self.document, values)
+        context = Reading(Files(known=self.files), _included)
+        return data, validate(ProtocolModel, self.document, data, context)
 
 
-def load_protocol(path: Path | str) -> ProtocolSource:
-    """Read and check a protocol file.
+def load_protocol(path: Path | str, convert: Mapping[str, Convert] | None = None) -> ProtocolSource:
+    """Read and check a protocol file, and the files that it brings.
+
+    Args:
+        path: the file.
+        convert: by suffix, for profiles that are no text.
 
     Raises:
         InputError: the first thing that is wrong, with its place.
     """
-    return protocol_from(read(Path(path)))
+    return protocol_from(read(Path(path)), Files(Path(path).parent, convert=convert))
 
 
-def parse_protocol(text: str, file: str = "<protocol>") -> ProtocolSource:
+def parse_protocol(
+    text: str, file: str = "<protocol>", files: Mapping[str, str] | None = None
+) -> ProtocolSource:
     """The same from text, for a protocol that came in a command or rests in a journal."""
-    return protocol_from(parse(text, file))
+    return protocol_from(parse(text, file), Files(known=files))
 
 
-def protocol_from(document: Document) -> ProtocolSource:
+def protocol_from(document: Document, files: Files) -> ProtocolSource:
     """Check a document as a protocol."""
     raw = document.data.get("parameters", {})
     parameters = _parameters(raw, document)
-    model = validate(ProtocolModel, document, substitute(document, parameters))
-    return ProtocolSource(document, model, MappingProxyType(parameters))
+    context = Reading(files, _included)
+    model = validate(ProtocolModel, document, substitute(document, parameters), context)
+    return ProtocolSource(
+        document, model, MappingProxyType(parameters), MappingProxyType(files.texts)
+    )
+
+
+def _included(name: str, values: Mapping[str, Value], context: Reading) -> Included:
+    """A protocol that another one includes."""
+    document = parse(context.files.text(name), name)
+    own = _parameters(document.data.get("parameters", {}), document)
+    data = substitute(document, replaced(own, values, name))
+    return Included(name, document, data, validate(ProtocolModel, document, data, context))
 
 
 def _parameters(raw: Any, document: Document) -> dict[str, Value]:
@@ -84,16 +116,25 @@ def overridden(source: ProtocolSource, overrides: Mapping[str, Value]) -> dict[s
     Raises:
         InputError: the protocol has no such parameter.
     """
+    return replaced(source.parameters, overrides, f"protocol {source.model.protocol}")
+
+
+def replaced(
+    own: Mapping[str, Value], overrides: Mapping[str, Value], whose: str
+) -> dict[str, Value]:
+    """Parameters with others in their place.
+
+    Raises:
+        InputError: there is no such parameter.
+    """
     for name in overrides:
-        if name not in source.parameters:
-            raise InputError(
-                f"protocol {source.model.protocol} has no parameter {name!r}",
-                remedy=nearest(name, source.parameters) or "it has none",
-            )
+        if name not in own:
+            remedy = nearest(name, own) or "it has none"
+            raise InputError(f"{whose} has no parameter {name!r}", remedy=remedy)
     typed = {
         name: plain(value) if isinstance(value, str) else value for name, value in overrides.items()
     }
-    return {**source.parameters, **typed}
+    return {**own, **typed}
 
 
 def substitute(document: Document, parameters: Mapping[str, Value]) -> dict[str, Any]:

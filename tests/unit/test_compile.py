@@ -12,12 +12,12 @@ from daq.driver import Range
 from daq.errors import InputError
 from daq.model import Cell, Limits, Setpoint, Spectrum
 from daq.protocol.compile import compile_protocol
+from daq.protocol.condition import Condition, Quantity
+from daq.protocol.course import Course, Follows
 from daq.protocol.program import (
     MOVES_CHARGE,
-    Condition,
     End,
     Program,
-    Quantity,
     RecordRule,
     Repeat,
     Soak,
@@ -106,10 +106,10 @@ def test_cccv_is_one_step_that_the_instrument_itself_changes_over() -> None:
 
 def test_power_is_signed_and_bounded_by_the_current_at_the_end_voltage() -> None:
     step = only_step("  - {discharge: 5 W, until: voltage <= 2.51 V, at_most: 3 h}")
-    assert step.power_W == -5.0
+    assert step.course == Course(Follows.POWER, (0.0,), (-5.0,), top_V=2.5, bottom_V=2.5)
     assert step.setpoint == Setpoint(pytest.approx(2.5), 0.0, pytest.approx(2.0))
     step = only_step("  - {charge: 5 W, until: voltage >= 4.19 V, at_most: 3 h}")
-    assert step.power_W == 5.0
+    assert step.course == Course(Follows.POWER, (0.0,), (5.0,), top_V=4.2, bottom_V=4.2)
     assert step.setpoint == Setpoint(pytest.approx(4.2), pytest.approx(5 / 4.2), 0.0)
 
 

@@ -154,7 +154,8 @@ def test_so_is_one_at_constant_power_whose_setpoint_is_renewed_all_the_time(stan
     run = stand.energised(POWER)
     engine = run.engine
     lost(run, monkeypatch)
-    monkeypatch.setattr(engine, "_time_is_up", lambda now: (engine._execution._apply(now),))
+    again = engine._execution._apply
+    monkeypatch.setattr(engine, "_time_is_up", lambda now: (again(now, engine._meter),))
     for number in range(130):
         stand.driver.reading = Reading(3.7 - number / 1000, 0.0, 25.0)
         stand.tick()

@@ -10,18 +10,18 @@ from math import inf, isnan, nan
 import pytest
 
 from daq.model import Limits, Setpoint, Spectrum
+from daq.protocol.condition import Condition, Quantity
+from daq.protocol.course import Course, Follows
 from daq.protocol.engine import NOTHING, Engine
 from daq.protocol.program import (
     AbortSweep,
     Action,
     Apply,
-    Condition,
     End,
     Finished,
     Instruction,
     Observation,
     Program,
-    Quantity,
     RecordRule,
     Repeat,
     SetChamber,
@@ -70,7 +70,8 @@ def rest(seconds: float, *ends: str) -> Step:
 def power(watts: float, *ends: str, limits: Limits = LIMITS) -> Step:
     kind, volts = ("charge", 4.22) if watts > 0 else ("discharge", 2.4)
     plain = step(kind, 3600.0, Setpoint(volts, 0.0, 0.0), *ends)
-    return replace(plain, power_W=watts, limits=limits)
+    course = Course(Follows.POWER, (0.0,), (watts,), top_V=volts, bottom_V=volts)
+    return replace(plain, course=course, limits=limits)
 
 
 def chamber(celsius: float, within: float = inf, for_s: float = 0.0, at_most_s: float = 3600.0):
@@ -502,7 +503,7 @@ class TestPower:
 class TestChamber:
     def test_the_output_goes_off_before_the_chamber_is_asked(self):
         actions = Engine(program(chamber(40.0, 0.5, 600.0))).start(at(0.0))
-        assert actions[:2] == (OFF, SetChamber(40.0))
+        assert actions[:2] == (OFF, SetChamber(40.0, 40.0))
         assert kinds(actions)[2:] == ["StepStarted"]
 
     def test_the_soak_is_continuous_time_near_the_target(self):
@@ -717,7 +718,7 @@ class TestPause:
     def test_a_soak_begins_anew(self):
         engine = begin(chamber(25.0, 0.5, 100.0))
         engine.pause(at(90.0))
-        assert engine.resume(at(95.0)) == (OFF, SetChamber(25.0))
+        assert engine.resume(at(95.0)) == (OFF, SetChamber(25.0, 25.0))
         assert engine.advance(at(194.0)) == ()
         assert engine.advance(at(195.0)) != ()
 

@@ -13,18 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daq.model import Limits, Setpoint, Spectrum
+from daq.protocol.condition import Condition, Quantity
+from daq.protocol.course import Course, Follows
 from daq.protocol.engine import Engine
 from daq.protocol.program import (
     AbortSweep,
     Action,
     Apply,
-    Condition,
     End,
     Finished,
     Instruction,
     Observation,
     Program,
-    Quantity,
     RecordRule,
     Repeat,
     Soak,
@@ -52,6 +52,7 @@ SETPOINTS = {
     StepKind.HOLD: Setpoint(4.0, 2.0, 2.0),
     StepKind.CCCV: Setpoint(4.2, 1.0, 0.0),
 }
+KINDS = (*SETPOINTS, StepKind.REST, StepKind.CHAMBER, StepKind.EIS)
 LIMITS = st.sampled_from(
     [
         Limits((2.0, 4.6), (-2.0, 2.0), (0.0, 50.0)),
@@ -64,14 +65,14 @@ AT_MOST_S = st.integers(0, 60).map(float)
 
 @st.composite
 def conditions(draw: st.DrawFn) -> Condition:
-    quantity = draw(st.sampled_from(Quantity))
+    quantity = draw(st.sampled_from(sorted(VALUES)))
     value, at_least = draw(VALUES[quantity]), draw(st.booleans())
     return Condition(quantity, at_least, value, f"{quantity} {at_least} {value}")
 
 
 @st.composite
 def steps(draw: st.DrawFn) -> Step:
-    kind = draw(st.sampled_from(StepKind))
+    kind = draw(st.sampled_from(KINDS))
     plain = Step(0, kind, 1, "", draw(LIMITS), RecordRule(), draw(AT_MOST_S), SETPOINTS.get(kind))
     if kind is StepKind.CHAMBER:
         within, for_s = draw(st.sampled_from([0.5, 10.0])), float(draw(st.integers(0, 20)))
@@ -80,7 +81,10 @@ def steps(draw: st.DrawFn) -> Step:
         return replace(plain, spectrum=Spectrum(1e4, 1.0, 6, 0.005))
     until = tuple(draw(st.lists(conditions(), max_size=2)))
     watts = {StepKind.CHARGE: 4.0, StepKind.DISCHARGE: -4.0}.get(kind)
-    return replace(plain, until=until, power_W=watts if draw(st.booleans()) else None)
+    if watts is None or not draw(st.booleans()):
+        return replace(plain, until=until)
+    course = Course(Follows.POWER, (0.0,), (watts,), top_V=4.2, bottom_V=2.5)
+    return replace(plain, until=until, course=course)
 
 
 Block = Step | tuple[int, bool, list["Block"]]

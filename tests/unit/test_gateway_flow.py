@@ -9,6 +9,7 @@ from math import nan
 import aiomqtt
 import pytest
 
+from daq.access.envelope import EnvelopeRefused, parse
 from daq.clock import monotonic
 from daq.control.client import SOCKET_NAME
 from daq.errors import DaqError
@@ -19,6 +20,7 @@ from daq.gateway.publish import BackFill, LiveTail, in_thread
 from daq.gateway.topics import Topics
 from daq.gateway.uplink import NoAnswer, Uplink
 from daq.journal import Journal, JournalReader
+from daq.jsontext import LARGEST
 from daq.model import Command, Record, Reply
 
 TOPICS = Topics("bench-3")
@@ -48,6 +50,16 @@ async def test_a_full_queue_has_room_for_a_stop_and_for_nothing_else():
         queue.put_nowait(message("start", 3))
     queue.put_nowait(message("stop", 4))
     assert drained(queue) == [4, 0, 1]
+
+
+async def test_what_is_too_long_waits_without_its_tail_and_is_refused_for_its_length():
+    queue = CommandQueue(3)
+    queue.put_nowait(message("start", payload=b"x" * LARGEST))
+    queue.put_nowait(message("start", payload=b"x" * 5_000_000))
+    fits, cut = queue.get_nowait().payload, queue.get_nowait().payload
+    assert (len(fits), len(cut)) == (LARGEST, LARGEST + 1)
+    with pytest.raises(EnvelopeRefused, match=f"more than {LARGEST} bytes"):
+        parse("start", cut, retained=False, now_utc_s=NOW)
 
 
 async def test_a_queue_wakes_whoever_waits_for_it():

@@ -9,7 +9,7 @@ import pytest
 from daq.errors import InputError
 from daq.model import Cell
 from daq.protocol.compile import compile_protocol
-from daq.protocol.program import Quantity
+from daq.protocol.condition import Quantity
 from daq.protocol.source import load_protocol, parse_protocol
 from daq.protocol.steps import KINDS
 from daq.protocol.until import Clause, parse_clause
@@ -55,7 +55,9 @@ def test_every_kind_of_step_is_read() -> None:
     model = parse_protocol(PROTOCOL).model
     assert [step.kind for step in model.steps] == ["chamber", "rest", "repeat", "cccv", "eis"]
     assert set(KINDS) == {
-        *("rest", "charge", "discharge", "hold", "cccv", "chamber", "eis", "repeat"),
+        *("rest", "charge", "discharge", "hold", "cccv", "pulse", "ramp", "profile"),
+        *("capacity", "chamber", "eis", "operator", "set", "include", "repeat"),
+        *("if", "goto", "end"),
     }
 
 
@@ -89,9 +91,9 @@ def test_every_kind_of_step_is_read() -> None:
         ("repeat: $n", "repeat: §two", "repeat: 'two' must be a whole number", ""),
         ("rest: 12 h", "rest: 12 h\n    §charge: C/2", "two steps", "begin each with a dash"),
         ("rest: 12 h", "§5", "5 is not a step", "write it like `- rest: 30 min`"),
-        ("rest: 12 h", "rest: 12 h\n    §at_most: 1 h", "unknown key 'at_most'", "known: record"),
+        ("rest: 12 h", "rest: 12 h\n    §at_most: 1 h", "unknown key 'at_most'", "known: label"),
         ("chamber: 25 degC", "chamber: §25", "25 has no unit: a temperature", '"25 degC"'),
-        ("chamber: 25 degC", "chamber: §25 K/h", "'K/h' is not a unit", '"25 degC"'),
+        ("chamber: 25 degC", "chamber: §25 K/x", "'K/x' is not a unit", '"25 degC"'),
         ("within: 0.5 K", "within: §0.5 degC", "'0.5 degC' is a temperature;", '"0.5 K"'),
         ("for: 30 min", "§fr: 30 min", "unknown key 'fr'", "did you mean 'for'?"),
         ("{charge: C/2,", "§{", "cccv needs a charge or a discharge current", "{charge: C/2"),
@@ -102,7 +104,7 @@ def test_every_kind_of_step_is_read() -> None:
             "{charge: C/2",
         ),
         ("{charge: C/2,", "{charge: §2 W,", "'2 W' is a power; a C-rate", '"C/20"'),
-        ("amplitude: 5 mV", "amplitude: §5 mA", "'5 mA' is a current; a voltage", '"4.2 V"'),
+        ("amplitude: 5 mV", "amplitude: §5 mW", "'5 mW' is a power; a voltage", '"4.2 V"'),
         ("amplitude: 5 mV", "amplitude: §5 V", "5 V is out of range", "at most 1 V"),
         ("per_decade: 10", "per_decade: §0", "per_decade: 0 should be greater", ""),
         ("current: 1 %", "current: §1", "1 has no unit: a current or a C-rate", '"80 %"'),

@@ -139,16 +139,25 @@ def blocks(page: str) -> list[str]:
     return BLOCK.findall((ROOT / "docs" / page).read_text(encoding="utf-8"))
 
 
+def reference_files() -> dict[str, str]:
+    """What the reference says lies beside its largest example."""
+    page = (ROOT / "docs" / "protocol-language.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"^```csv\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (check_up,) = (text for text in blocks("protocol-language.md") if "check-up\n" in text)
+    return {"drive.csv": table, "check-up.yaml": check_up}
+
+
 @pytest.mark.parametrize("text", blocks("protocol-language.md"), ids=lambda text: text[:24])
 def test_a_protocol_in_the_reference_compiles(text: str) -> None:
     station = ("A1", Limits((2.0, 4.35), (-10.0, 10.0), (0.0, 60.0)))
-    assert compile_protocol(parse_protocol(text), Cell("c", 2.5), [station]).steps
+    source = parse_protocol(text, files=reference_files())
+    assert compile_protocol(source, Cell("c", 2.5), [station]).steps
 
 
 def test_the_reference_shows_every_kind_of_step() -> None:
     every = next(text for text in blocks("protocol-language.md") if "every-kind" in text)
     for kind in KINDS:
-        assert re.search(rf"^\s*- {kind}: ", every, re.MULTILINE), kind
+        assert re.search(rf"^\s*(- )?{kind}: ", every, re.MULTILINE), kind
 
 
 @pytest.mark.parametrize("text", blocks("lab-file.md"), ids=lambda text: text[:12])

@@ -7,7 +7,8 @@ from math import inf, isfinite, nan
 from typing import Any
 
 from daq.model import Sample, Trip
-from daq.protocol.program import Quantity, Step
+from daq.protocol.condition import Quantity
+from daq.protocol.program import Step
 
 FAR_V, FAR_FRACTION = 0.10, 0.03
 """An end nearer than this to where the cell was, whichever is more, is soon reached by right."""

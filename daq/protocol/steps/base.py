@@ -6,16 +6,22 @@ A new kind is one class in this folder and one line in `daq.protocol.steps`.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from math import inf
 from typing import Annotated, Any, ClassVar, cast
 
 from pydantic import Field
 
 from daq import units
-from daq.filemodel import FileModel
+from daq.filemodel import FileModel, text_of
 from daq.model import NO_CHARGE_BELOW_DEGC, Limits, Setpoint, intersect
 from daq.protocol.build import Builder, Ends, Site
-from daq.protocol.program import RecordRule, Step, StepKind
+from daq.protocol.clause import Clause
+from daq.protocol.condition import Goes
+from daq.protocol.program import Charged, RecordRule, Step, StepKind
+from daq.protocol.steps.soc import StateOfCharge
 from daq.protocol.until import Until
 from daq.quantities import Duration, LimitsModel
 from daq.quantities import Quantity as WithUnit
@@ -23,8 +29,20 @@ from daq.units import Amount
 from daq.yamlfile import Where
 
 CHARGES, DISCHARGES = "charges", "discharges"
+LABEL_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
+
+Label = Annotated[str, text_of(LABEL_PATTERN, "a name for this", "use letters, digits and '_'")]
 
 _RECORD_CURRENT = (units.CURRENT, units.RATE, units.FRACTION)
+
+
+class FirstModel(FileModel):
+    """How the beginning of a step is recorded."""
+
+    every: Duration = Field(examples=["20 ms"])
+    """Longest time between records."""
+    duration: Duration = Field(alias="for", examples=["5 s"])
+    """How long."""
 
 
 class RecordModel(FileModel):
@@ -38,6 +56,10 @@ class RecordModel(FileModel):
     """Change that makes a record; a percentage is of 1C."""
     temperature: Annotated[float, WithUnit((units.TEMPERATURE_CHANGE,), above=0.0)] | None = None
     """Change that makes a record."""
+    charge: Annotated[Amount, WithUnit((units.CHARGE, units.FRACTION), above=0.0)] | None = None
+    """Change that makes a record; a percentage is of the nominal capacity."""
+    first: FirstModel | None = None
+    """Faster at the beginning of each step."""
 
     def rule(self, above: RecordRule, nominal_capacity_Ah: float) -> RecordRule:
         """This, with what is not given taken from the rule above it."""
@@ -46,7 +68,16 @@ class RecordModel(FileModel):
             voltage_V=self.voltage or above.voltage_V,
             current_A=self._current_A(nominal_capacity_Ah) or above.current_A,
             temperature_K=self.temperature or above.temperature_K,
+            charge_Ah=self._charge_Ah(nominal_capacity_Ah) or above.charge_Ah,
+            first_every_s=self.first.every if self.first else above.first_every_s,
+            first_for_s=self.first.duration if self.first else above.first_for_s,
         )
+
+    def _charge_Ah(self, nominal_capacity_Ah: float) -> float | None:
+        if self.charge is None:
+            return None
+        relative = self.charge.kind is units.FRACTION
+        return self.charge.value * (nominal_capacity_Ah if relative else 1.0)
 
     def _current_A(self, nominal_capacity_Ah: float) -> float | None:
         if self.current is None:
@@ -60,6 +91,18 @@ class Instruction(FileModel):
 
     kind: ClassVar[str]
     """The key that names it in the file."""
+
+    label: Label | None = None
+    """A name for `goto`."""
+    disabled: bool | str = False
+    """It is checked and numbered, and not done; better than `true` is why."""
+
+    def add_to(self, builder: Builder, where: Where) -> None:
+        """Add what this stands for to a program, unless it is disabled."""
+        with builder.disabled() if self.disabled else nullcontext():
+            if self.label:
+                builder.label(self.label, where)
+            self.compile(builder, where)
 
     @abstractmethod
     def compile(self, builder: Builder, where: Where) -> None:
@@ -88,15 +131,64 @@ class StepModel(Instruction):
     """Recording rule of this step."""
     limits: LimitsModel | None = None
     """Limits of this step; they may only tighten."""
+    save: Label | None = None
+    """Keeps what the step has moved under a name, for later conditions."""
+    soc: StateOfCharge | None = None
+    """What the state of charge is when the step ends."""
 
-    def compile(self, builder: Builder, where: Where) -> None:
-        """Add this one step."""
+    def compile(self, builder: Builder, where: Where, raw: dict[str, Any] | None = None) -> None:
+        """Add this one step.
+
+        Args:
+            builder: takes it.
+            where: it stands in the present file.
+            raw: as it would be written, where it is one of several that a line stands for.
+        """
+        site = self.site(builder, where)
+        step, expected_s = self.plan(replace(site, raw=raw) if raw else site)
+        builder.add(self._named(builder, where, step), expected_s)
+
+    def site(self, builder: Builder, where: Where) -> Site:
+        """Where it stands."""
         limits: Limits | None = self.limits.limits() if self.limits else None
-        nominal = builder.cell.nominal_capacity_Ah
-        record = self.record.rule(builder.record, nominal) if self.record else builder.record
-        site = builder.site(where, self.kind, limits, record)
-        step, expected_s = self.plan(site)
-        builder.add(step, expected_s)
+        return builder.site(where, self.kind, limits, self.recorded(builder))
+
+    def recorded(self, builder: Builder) -> RecordRule:
+        """Its recording rule."""
+        above, nominal = builder.source.record, builder.cell.nominal_capacity_Ah
+        return self.record.rule(above, nominal) if self.record else above
+
+    def ended_by(self) -> tuple[Clause, ...]:
+        """Its `until`, where it has one."""
+        return getattr(self, "until", ())
+
+    def _named(self, builder: Builder, where: Where, step: Step) -> Step:
+        """The same with all that refers to names elsewhere in the program."""
+        clauses = self.ended_by()
+        builder.scopes.use(clauses, builder.source.document.place((*where, "until"), value=True))
+        goes = [self._goes(builder, where, clause, i) for i, clause in enumerate(clauses)]
+        # A kind of step may add conditions of its own behind those of its author.
+        until = tuple(
+            replace(condition, goes=goes[index] if index < len(goes) else None)
+            for index, condition in enumerate(step.until)
+        )
+        if self.save:
+            builder.scopes.saved.add(self.save)
+        return replace(
+            step, until=until, save=self.save or "", charged=self._charged(builder, where)
+        )
+
+    def _goes(self, builder: Builder, where: Where, clause: Clause, index: int) -> Goes | None:
+        return builder.goes(clause.way, (*where, "until", index)) if clause.way else None
+
+    def _charged(self, builder: Builder, where: Where) -> Charged | None:
+        if self.soc is None:
+            return None
+        builder.scopes.knows_soc = True
+        if self.soc.of:
+            place = builder.source.document.place((*where, "soc"), value=True)
+            builder.scopes.use_name(self.soc.of, place)
+        return self.soc
 
     @abstractmethod
     def plan(self, site: Site) -> tuple[Step, float]:
@@ -110,9 +202,11 @@ class StepModel(Instruction):
             kind=StepKind(self.kind),
             line=site.line,
             text=describe(site.raw, site.key),
-            limits=site.limits if setpoint is None else _directed(site, setpoint),
+            limits=site.limits if setpoint is None else directed(site, setpoint),
             record=site.record,
             at_most_s=at_most_s,
+            follows=bool(site.after),
+            file=site.file,
             **more,
         )
 
@@ -126,7 +220,7 @@ class MovingStep(StepModel):
     """Longest duration; reaching it means that something is wrong, and fails the run."""
 
 
-def _directed(site: Site, setpoint: Setpoint) -> Limits:
+def directed(site: Site, setpoint: Setpoint) -> Limits:
     """The temperatures at which current may flow the way that a setpoint lets it."""
     limits = site.limits
     if setpoint.charge_A > 0.0:
@@ -144,8 +238,9 @@ def _directed(site: Site, setpoint: Setpoint) -> Limits:
 def describe(raw: dict[str, Any], key: str) -> str:
     """A step on one line, as its author wrote it, the numbers put in."""
     text = f"{key} {_inline(raw[key])}"
-    if "soak" in raw:
-        text += f" soak {_inline(raw['soak'])}"
+    for more in ("rate", "humidity", "soak"):
+        if more in raw:
+            text += f" {more} {_inline(raw[more])}"
     if "until" in raw:
         text += f" until {_inline(raw['until'], ' or ')}"
     return text
@@ -158,3 +253,19 @@ def _inline(value: Any, between: str = " ") -> str:
     if isinstance(value, list):
         return between.join(_inline(inner) for inner in cast(list[Any], value))
     return str(value)
+
+
+def add_list(
+    builder: Builder, steps: Sequence[Instruction], where: Where, *, closed: bool = False
+) -> None:
+    """Add a list of steps; gotos look for their labels in it, then in the lists around it.
+
+    Args:
+        builder: takes them.
+        steps: the list.
+        where: of the list in the present file.
+        closed: it is the list of a whole file, and nothing is looked for beyond it.
+    """
+    with builder.scopes.list_of_steps(closed=closed):
+        for index, step in enumerate(steps):
+            step.add_to(builder, (*where, index))

@@ -12,7 +12,8 @@ from math import inf, isfinite
 
 from daq.model import Setpoint, Span
 from daq.protocol.build import Site
-from daq.protocol.program import Condition, Quantity, StepKind
+from daq.protocol.condition import Condition, Quantity
+from daq.protocol.program import StepKind
 
 VOLTAGE_MARGIN_V = 0.010
 CURRENT_MARGIN = 0.98
@@ -65,7 +66,8 @@ def hold(site: Site, voltage_V: float, cap_A: float | None) -> Setpoint:
 
 
 def _voltages(ends: Iterable[Condition]) -> list[float]:
-    return [end.value for end in ends if end.quantity is Quantity.VOLTAGE]
+    """Of the ends that a voltage alone brings; one that is joined with others may be passed."""
+    return [end.value for end in ends if end.quantity is Quantity.VOLTAGE and isfinite(end.value)]
 
 
 def _bounded(site: Site, voltage_V: float) -> float:

@@ -10,10 +10,12 @@ from daq import units
 from daq.filemodel import FileModel, mistake
 from daq.model import Setpoint
 from daq.protocol.build import Ends, Site
-from daq.protocol.program import Condition, Quantity, Step
+from daq.protocol.condition import Condition, Quantity
+from daq.protocol.program import Step
 from daq.protocol.steps import setpoints
 from daq.protocol.steps.base import CHARGES, DISCHARGES, MovingStep
 from daq.protocol.steps.currents import expected_s
+from daq.protocol.steps.ends import SETTLING
 from daq.quantities import Quantity as WithUnit
 from daq.quantities import Voltage
 from daq.units import Amount
@@ -23,23 +25,12 @@ CurrentOrRate = Annotated[Amount, WithUnit((units.RATE, units.CURRENT), above=0.
 _TAPER_S = 1800.0
 """How long a constant-voltage phase usually takes; for the expected duration only."""
 
-_SETTLING: Ends = frozenset(
-    {
-        (Quantity.CURRENT, False),
-        (Quantity.TEMPERATURE, True),
-        (Quantity.TEMPERATURE, False),
-        (Quantity.TIME, True),
-        (Quantity.CHARGE, True),
-        (Quantity.ENERGY, True),
-    }
-)
-
 
 class Hold(MovingStep):
     """Hold a voltage until an end condition."""
 
     kind: ClassVar[str] = "hold"
-    ends: ClassVar[Ends] = _SETTLING | {(Quantity.CURRENT, True)}
+    ends: ClassVar[Ends] = SETTLING | {(Quantity.CURRENT, True)}
 
     hold: Voltage = Field(examples=["4.2 V"])
     """Voltage to hold."""
@@ -53,7 +44,8 @@ class Hold(MovingStep):
         site.check_voltage(self.hold, f"hold at {self.hold:g} V", ("hold",))
         until = site.conditions(self.until, self.at_most)
         setpoint = setpoints.hold(site, self.hold, self._cap(site))
-        expected = min([_TAPER_S, *(end.value for end in until if end.quantity is Quantity.TIME)])
+        times = (end.value for end in until if end.quantity is Quantity.TIME and end.value > 0.0)
+        expected = min([_TAPER_S, *times])
         return self.step(site, self.at_most, setpoint=setpoint, until=until), expected
 
     def _cap(self, site: Site) -> float | None:
@@ -93,7 +85,7 @@ class Cccv(MovingStep):
     """Constant current to a voltage, then constant voltage, as one step."""
 
     kind: ClassVar[str] = "cccv"
-    ends: ClassVar[Ends] = _SETTLING
+    ends: ClassVar[Ends] = SETTLING
 
     cccv: CccvModel = Field(examples=[{"charge": "C/2", "voltage": "4.2 V"}])
     """The current, and the voltage at which it gives way."""

@@ -9,7 +9,8 @@ import pytest
 
 from daq.control.guard import ProgramTime, StepMinimum
 from daq.model import Limits, Setpoint
-from daq.protocol.program import Condition, Quantity, RecordRule, Step, StepKind
+from daq.protocol.condition import Condition, Quantity
+from daq.protocol.program import RecordRule, Step, StepKind
 from tests.unit.guard.samples import CHARGE, DISCHARGE, HOLD
 
 FULL = Condition(Quantity.VOLTAGE, True, 4.2, "voltage >= 4.2 V")

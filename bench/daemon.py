@@ -89,22 +89,26 @@ class Daemon:
 
 
 @contextmanager
-def running_daemon(channels: int, broker: str = "auto", **options: Any) -> Iterator[Daemon]:
-    """A bench of `channels` cyclers (with these options) and a daemon on them."""
+def running_daemon(
+    channels: int, broker: str = "auto", *, niceness: int = 0, **options: Any
+) -> Iterator[Daemon]:
+    """A bench of `channels` cyclers (with these options) and a daemon on them, as nice as that."""
     with (
         tempfile.TemporaryDirectory(prefix="daq-bench-") as name,
         running_bench(files.bench(channels, **options)) as bench,
     ):
         folder, cyclers = Path(name), files.names(channels)
         files.write(folder, {cycler: bench.endpoint(cycler) for cycler in cyclers}, broker)
-        with serving(folder, bench, cyclers) as daemon:
+        with serving(folder, bench, cyclers, niceness) as daemon:
             yield daemon
 
 
 @contextmanager
-def serving(folder: Path, bench: RunningBench, cyclers: list[str]) -> Iterator[Daemon]:
+def serving(
+    folder: Path, bench: RunningBench, cyclers: list[str], niceness: int = 0
+) -> Iterator[Daemon]:
     """A daemon on the `lab.yaml` of a folder."""
-    daemon = Daemon(folder, _serve(folder / "lab.yaml"), bench, cyclers)
+    daemon = Daemon(folder, _serve(folder / "lab.yaml", niceness), bench, cyclers)
     try:
         daemon.wait_until((daemon.data / "control.sock").exists, "the daemon serves")
         yield daemon
@@ -112,9 +116,10 @@ def serving(folder: Path, bench: RunningBench, cyclers: list[str]) -> Iterator[D
         _end(daemon.process)
 
 
-def _serve(lab: Path) -> subprocess.Popen[bytes]:
+def _serve(lab: Path, niceness: int) -> subprocess.Popen[bytes]:
     with (lab.parent / LOG).open("wb") as log:
-        command = [sys.executable, "-m", "daq.cli", "serve", str(lab)]
+        command = ["nice", "-n", str(niceness)] if niceness else []
+        command += [sys.executable, "-m", "daq.cli", "serve", str(lab)]
         return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
 

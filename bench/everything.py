@@ -51,6 +51,7 @@ def reactions(trips: Trips) -> Figures:
     return {
         "trips": len(reactions_ms),
         "sample_to_off_ms": spread(reactions_ms, 50, 99, 99.9),
+        "unseen": trips.unseen,
         "unanswered": sum(NO_OFF in failure for failure in trips.failed),
         "failed": trips.failed,
     }

@@ -25,7 +25,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 BLOCK = 8 << 20
 BLOCKS = 16
-TOPIC = "daq/bench/cmd/pause"
+TOPIC = "daq/bench/cmd/{verb}"
+VERBS = ("status", "pause", "resume", "clear", "nonsense", "pause")
+"""A third of the flood comes on the topic of what switches OFF, too."""
 AT_ONCE_S = 0.01
 
 
@@ -62,7 +64,8 @@ def flood(ended: threading.Event, url: str, rate_hz: float) -> int:
         while sent < due:
             sent += 1
             command = {"id": f"flood-{sent}", "client": "flood", "station": "S1"}
-            client.publish(TOPIC, json.dumps(command), qos=0)
+            topic = TOPIC.format(verb=VERBS[sent % len(VERBS)])
+            client.publish(topic, json.dumps(command), qos=0)
     client.loop_stop()
     return sent
 

@@ -104,6 +104,9 @@ def _loaded(found: Figures) -> Iterator[Line]:
     yield Line("e", "sample to OFF on the wire, ms", _spread(off), "p99.9 <= 100", good)
     yield Line("e", "readings beyond the limit without OFF", f"{found['unanswered']}", "0",
                not found["unanswered"])  # fmt: skip
+    yield Line("e", "pushes that no reading saw, or only one while OFF", f"{found['unseen']}")
+    yield Line("e", "stops sent, of them not answered", f"{found['stops']}, {found['stops_lost']}",
+               "0 lost", not found["stops_lost"])  # fmt: skip
     good = stop.get("p99.9", inf) <= 100.0 and not found["stops_lost"]
     yield Line("e", "stop by MQTT to its reply, ms", _spread(stop), "p99.9 <= 100", good)
     yield from _window("e", found)

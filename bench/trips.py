@@ -21,10 +21,15 @@ from daq.errors import DaqError
 PUSHED_FOR_S = 0.25
 """Longer than two periods: at least one reading is pushed."""
 LOOK_AFTER_S = 0.4
+GIVE_UP_S = 5.0
+"""OFF that has not come by then does not come; until then it is late, and counted as it is."""
 AFTER_CLEAR_S = 2.2
 """Nothing starts in the first two seconds after a trip was cleared."""
 AT_ONCE = 48
 OFF = "OUTP 0"
+
+Tape = list[tuple[float, str, str]]
+"""(stamp, "heard" or "said", text) of a simulated line."""
 NO_OFF = "no OFF after a reading beyond the limit"
 
 
@@ -34,10 +39,12 @@ class Trips:
 
     Attributes:
         reactions_s: from the reply to OFF, one per trip.
+        unseen: pushes that fell between two readings, or found the output OFF already: no trip.
         failed: what went otherwise, in words.
     """
 
     reactions_s: list[float] = field(default_factory=list[float])
+    unseen: int = 0
     failed: list[str] = field(default_factory=list[str])
 
 
@@ -80,17 +87,25 @@ class Provoker:
                 cycler, "offset", quantity="voltage_V", by=files.PUSH_V, lasts=PUSHED_FOR_S
             )
         time.sleep(LOOK_AFTER_S)
-        with self._lock:
-            tape = self._daemon.bench.tape(cycler, since=began - 1.0)
+        tape = self._tape(cycler, began)
+        while unanswered(tape, began) and time.monotonic() < began + GIVE_UP_S:
+            time.sleep(LOOK_AFTER_S)
+            tape = self._tape(cycler, began)
         self._note(cycler, began, tape)
         self._go_on(files.station(cycler))
 
-    def _note(self, cycler: str, began: float, tape: list[tuple[float, str, str]]) -> None:
+    def _tape(self, cycler: str, began: float) -> Tape:
+        with self._lock:
+            return self._daemon.bench.tape(cycler, since=began - 1.0)
+
+    def _note(self, cycler: str, began: float, tape: Tape) -> None:
         reaction_s = reaction(tape, began)
-        if reaction_s is None:
-            self.trips.failed.append(f"{cycler}: {NO_OFF}")
-        else:
+        if reaction_s is not None:
             self.trips.reactions_s.append(reaction_s)
+        elif unanswered(tape, began):
+            self.trips.failed.append(f"{cycler}: {NO_OFF}: {tape}")
+        else:
+            self.trips.unseen += 1
 
     def _go_on(self, station: str) -> None:
         try:
@@ -101,20 +116,38 @@ class Provoker:
             self.trips.failed.append(str(error))
 
 
-def reaction(tape: list[tuple[float, str, str]], began: float) -> float | None:
+def reaction(tape: Tape, began: float) -> float | None:
     """Seconds from the first reply beyond the limit after `began` to the OFF after it."""
-    question, left_at = "", None
+    left_at = _left_at(tape, began)
+    if left_at is None:
+        return None
+    offs = (at for at, way, text in tape if way == "heard" and at >= left_at and _is_off(text))
+    off_at = next(offs, None)
+    return None if off_at is None else off_at - left_at
+
+
+def unanswered(tape: Tape, began: float) -> bool:
+    """Whether a reading beyond the limit has left and no OFF has come since."""
+    return _left_at(tape, began) is not None and reaction(tape, began) is None
+
+
+def _left_at(tape: Tape, began: float) -> float | None:
+    """When the first reading left that was beyond the limit while the output was ON."""
+    question = ""
     for stamp, way, text in tape:
         if way == "heard":
-            if left_at is not None and text.startswith(OFF):
-                return stamp - left_at
             question = text
-        elif left_at is None and stamp >= began and _voltage(question, text) > files.LIMIT_V:
-            left_at = stamp
+        elif stamp >= began and _beyond(question, text):
+            return stamp
     return None
 
 
-def _voltage(question: str, reply: str) -> float:
-    """The voltage in a reply; the driver asks for it in two forms."""
-    places = [unit.strip(":\n").upper() for unit in question.split(";")]
-    return float(reply.split(";")[places.index("MEAS:VOLT?")]) if "MEAS:VOLT?" in places else 0.0
+def _is_off(text: str) -> bool:
+    return text.startswith(OFF)
+
+
+def _beyond(question: str, reply: str) -> bool:
+    """Whether a reply says ON and a voltage beyond the limit; the driver asks in two forms."""
+    names = (unit.strip(":\n").upper() for unit in question.split(";"))
+    values = dict(zip(names, reply.strip().split(";"), strict=False))
+    return values.get("OUTP?") == "1" and float(values.get("MEAS:VOLT?", 0.0)) > files.LIMIT_V

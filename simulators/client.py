@@ -140,7 +140,11 @@ def running_bench(config: Mapping[str, Any] | str | Path, *options: str) -> Iter
         path = config if isinstance(config, str | Path) else _write(Path(folder), config)
         command = [sys.executable, "-m", "simulators", str(path), *options]
         with subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # boxes on a bench: a program's Ctrl-C is nothing to them
         ) as process:
             bench = RunningBench(process, _addresses(process))
             try:

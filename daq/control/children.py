@@ -6,14 +6,13 @@ it dies, the pipe closes and the child finishes what it is doing and goes.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from daq.clock import monotonic
+from daq.control import priority
 from daq.logs import get_logger
 
 FIRST_PAUSE_S = 0.5
@@ -21,11 +20,6 @@ LONGEST_PAUSE_S = 30.0
 GOOD_AFTER_S = 60.0
 YIELDING = 10
 """How much nicer than control; see `nice(2)`."""
-
-
-def _make_way(pid: int) -> None:
-    with suppress(OSError):  # it may have ended already
-        os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, 0) + YIELDING)
 
 
 @dataclass(slots=True)
@@ -84,8 +78,7 @@ class Child:
             stdin=subprocess.PIPE,
             start_new_session=True,  # the terminal's Ctrl-C is control's business
         )
-        if self.yields:
-            _make_way(self.process.pid)
+        priority.give(self.process.pid, YIELDING if self.yields else 0)
         self._started_at = monotonic()
         self.restarts += 1
 

@@ -23,7 +23,7 @@ from typing import Any
 from daq.bus.heartbeat import LOOP_SLOT, SENTINEL_SLOT, Heartbeat
 from daq.clock import LabClock, monotonic, wall
 from daq.config import Lab
-from daq.control import notify, processes
+from daq.control import notify, priority, processes
 from daq.control.alarms import Alarms, Cause
 from daq.control.alarms.book import counts
 from daq.control.alarms.paging import Paging
@@ -150,6 +150,7 @@ class Supervisor:
         )
 
     def _come_up(self) -> None:
+        priority.claim()
         lab_sha256 = self._lab.sha256
         self._note(EventKind.SESSION_STARTED, **software(), pid=os.getpid(), lab_sha256=lab_sha256)
         self._door.open(self._lab, self._earlier.kept[Kept.LAB])

@@ -44,6 +44,7 @@ REPORT_S = 0.5
 OFF_RATE_HZ, OFF_BURST = 200.0, 100.0
 """Of stops and pauses, of everybody together: control can take that many without noticing."""
 REFUSALS_ANSWERED_HZ, REFUSALS_BURST = 50.0, 100.0
+"""Of stops, of pauses, and of all others together."""
 
 Ask = Callable[[Request, float], Awaitable[Reply]]
 """Asks control and waits that many seconds; raises DaqError (not done) or NoAnswer (unknown)."""
@@ -115,7 +116,7 @@ class CommandDesk:
         self._off_bucket = Bucket(OFF_RATE_HZ, OFF_BURST)
         self._off_waiting: Lanes[tuple[Forwarded, Command]] = Lanes()
         self._off_served: asyncio.Task[None] | None = None
-        self._answered = Bucket(REFUSALS_ANSWERED_HZ, REFUSALS_BURST)
+        self._answered: dict[str, Bucket] = {}
         self._echoes = Echoes()
         self._refusals = Refusals()
         self._reporting: asyncio.Task[None] | None = None
@@ -185,8 +186,14 @@ class CommandDesk:
         self._refusals.note(Refusal(refusal.client, verb, str(refusal)), monotonic())
         if self._reporting is None:
             self._reporting = asyncio.ensure_future(self._report())
-        if refusal.id and self._answered.take(monotonic()):
+        if refusal.id and self._may_answer(verb):
             self._spawn(self._answer_refusal(verb, refusal))
+
+    def _may_answer(self, verb: str) -> bool:
+        """Whether a refusal is answered; that of a stop is, under any flood of others."""
+        kind = verb if verb in OFF_VERBS else ""
+        bucket = self._answered.setdefault(kind, Bucket(REFUSALS_ANSWERED_HZ, REFUSALS_BURST))
+        return bucket.take(monotonic())
 
     async def _report(self) -> None:
         """Tell control what was refused here; it keeps the audit log."""

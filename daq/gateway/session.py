@@ -28,6 +28,7 @@ from daq.gateway.broker import Address, Broker
 from daq.gateway.certificates import CertificateWatch
 from daq.gateway.commands import MOST_WAITING, CommandDesk, CommandQueue
 from daq.gateway.cursor import Cursor
+from daq.gateway.floodgate import FloodGate
 from daq.gateway.messages import Status
 from daq.gateway.outage import Informant, Outage
 from daq.gateway.publish import BackFill, LiveTail, in_thread
@@ -101,9 +102,8 @@ class Gateway:
         self._up = asyncio.Event()
         uplink = Uplink(journal.parent)
         self._desk = CommandDesk(topics, uplink.ask, self._publish, self._publish_off)
-        self._stop_line = StopLine(
-            topics, broker, self._plain_client, self._desk.take_off, wanted=self._up, stop=stop
-        )
+        self._stop_line = self._line("stop", "-off", gated=False)
+        self._pause_line = self._line("pause", "-pause", gated=True)
         self._outage = Outage(login.client_id)
         self._informant = Informant(self._outage, uplink.ask)
         ours = {"our certificate": login.cert_file, "its authority's certificate": login.ca_file}
@@ -115,12 +115,26 @@ class Gateway:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._informant.run())
                 group.create_task(self._stop_line.run())
+                group.create_task(self._pause_line.run())
                 group.create_task(self._certificates.run(await self._broker.address()))
                 while True:
                     await self._connect_once()
                     await asyncio.sleep(self._outage.pause_s())
         finally:
             await self._desk.close(FAREWELL_S)
+
+    def _line(self, verb: str, ending: str, *, gated: bool) -> StopLine:
+        return StopLine(
+            self._topics,
+            self._broker,
+            self._plain_client,
+            self._desk.take_off,
+            verb=verb,
+            ending=ending,
+            gated=gated,
+            wanted=self._up,
+            stop=self._stop,
+        )
 
     async def _connect_once(self) -> None:
         address = await self._broker.address()
@@ -191,14 +205,19 @@ class Gateway:
         back_fill = BackFill(
             for_back_fill, self._cursor, self, self._topics, announce=self._announce, missed=missed
         )
+        gate = FloodGate(client, self._topics.commands, [self._topics.command("stop")])
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._receive(client, group))
+            group.create_task(self._receive(client, gate, group))
+            group.create_task(gate.run())
             group.create_task(tail.run())
             group.create_task(back_fill.run())
 
-    async def _receive(self, client: aiomqtt.Client, group: asyncio.TaskGroup) -> None:
+    async def _receive(
+        self, client: aiomqtt.Client, gate: FloodGate, group: asyncio.TaskGroup
+    ) -> None:
         async for message in client.messages:
             if message.topic.value != self._topics.status:
+                gate.note()
                 self._desk.take(message)
             elif self._is_late_will(message):
                 group.create_task(self._announce())

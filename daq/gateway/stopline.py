@@ -1,8 +1,9 @@
-"""A second connection to the broker, for `stop` and `pause` alone.
+"""Two more connections to the broker: one for `stop` alone, one for `pause` alone.
 
 A broker keeps a queue for each connection. Under a flood of other commands a stop would wait in
-that queue behind thousands of them, and be thrown away when it is full; here it is alone. Both
-connections take every stop, so that the loss of one loses none; the desk drops the second copy.
+that queue behind thousands of them, and be thrown away when it is full; here it is alone. The
+gateway's first connection takes it too, so that the loss of one loses none; the desk drops the
+second copy.
 """
 
 from __future__ import annotations
@@ -12,14 +13,13 @@ import hashlib
 import random
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import suppress
 
 import aiomqtt
 
-from daq.access.roles import OFF_VERBS
 from daq.clock import monotonic
 from daq.gateway.batches import Outgoing
 from daq.gateway.broker import Address, Broker
+from daq.gateway.floodgate import FloodGate
 from daq.gateway.topics import Topics
 
 FIRST_PAUSE_S = 0.25
@@ -36,6 +36,9 @@ class StopLine:
     """Keeps the connection whenever the gateway's other one is up, which finds out about logins.
 
     Args:
+        verb: what it is for.
+        ending: of its client id.
+        gated: whether a flood of the verb is left at the broker; then some of them are lost.
         connect: makes a client, not connected yet.
         take: takes a message; must not block.
         wanted: set while the other connection is up.
@@ -49,10 +52,15 @@ class StopLine:
         connect: Connect,
         take: Callable[[aiomqtt.Message], None],
         *,
+        verb: str,
+        ending: str,
+        gated: bool,
         wanted: asyncio.Event,
         stop: asyncio.Event,
     ) -> None:
-        self._topics = topics
+        self._topic = topics.command(verb)
+        self._ending = ending
+        self._gated = gated
         self._broker = broker
         self._connect = connect
         self._take = take
@@ -76,25 +84,33 @@ class StopLine:
         while True:
             await self._wanted.wait()
             began_s = monotonic()
-            with suppress(
-                aiomqtt.MqttError, OSError
-            ):  # the other connection meets it too: it tells
+            try:
                 await self._serve(await self._broker.address())
+            except* (aiomqtt.MqttError, OSError):
+                pass  # the first connection meets it too: it tells
             self._honour_stop()
             lasted = monotonic() - began_s > LONGEST_PAUSE_S
             pause_s = FIRST_PAUSE_S if lasted else min(2 * pause_s, LONGEST_PAUSE_S)
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
 
     async def _serve(self, address: Address) -> None:
-        async with self._connect(address, "-off") as client:
-            await client.subscribe([(self._topics.command(verb), 1) for verb in sorted(OFF_VERBS)])
+        async with self._connect(address, self._ending) as client:
+            await client.subscribe(self._topic, 1)
             self._honour_stop()
             self._client = client
             try:
-                async for message in client.messages:
-                    self._take(message)
+                await self._receive(client)
             finally:
                 self._client = None
+
+    async def _receive(self, client: aiomqtt.Client) -> None:
+        gate = FloodGate(client, self._topic)
+        async with asyncio.TaskGroup() as group:
+            if self._gated:
+                group.create_task(gate.run())
+            async for message in client.messages:
+                gate.note()
+                self._take(message)
 
     def _honour_stop(self) -> None:
         if self._stop.is_set():  # see Gateway: a cancellation may have been swallowed

@@ -1,4 +1,7 @@
-"""`python flooder.py PORT LAB SECONDS RATE`: commands by the thousand, as a runaway script."""
+"""Commands by the thousand, as of a runaway script.
+
+python flooder.py PORT LAB SECONDS RATE [VERB…]
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ def main() -> None:
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
     client.connect("127.0.0.1", port)
     client.loop_start()
+    verbs = sys.argv[5:] or ["resume", "status", "clear", "nonsense"]
     began = time.monotonic()
     sent = 0
     while (elapsed_s := time.monotonic() - began) < seconds:
@@ -24,7 +28,7 @@ def main() -> None:
             sent += 1
             command = {"id": f"f{sent}", "client": f"flood-{sent % 3}", "station": "A2"}
             payload = json.dumps(command | {"issued": now, "expires": now + 20})
-            verb = ("resume", "status", "clear", "nonsense")[sent % 4]
+            verb = verbs[sent % len(verbs)]
             client.publish(f"daq/{lab}/cmd/{verb}", payload, qos=0)
         time.sleep(BATCH_S)
     print(sent / (time.monotonic() - began))

@@ -52,6 +52,17 @@ class Stopper:
         assert self._done[command["id"]].wait(30.0), self.replies[-3:]
         return time.monotonic() - began
 
+    def ask(self, verb: str, station: str) -> dict[str, object] | None:
+        """What is replied within two seconds, beside `accepted`."""
+        command = {"id": uuid.uuid4().hex, "client": "ana", "station": station}
+        now = time.time()
+        self._done[command["id"]] = threading.Event()
+        payload = json.dumps(command | {"issued": now, "expires": now + 20})
+        self._client.publish(f"daq/test/cmd/{verb}", payload, qos=1)
+        self._done[command["id"]].wait(2.0)
+        answers = (reply for reply in self.replies if reply["id"] == command["id"])
+        return next((reply for reply in answers if reply["state"] != "accepted"), None)
+
     def send(self, topic: str, payload: bytes) -> None:
         self._client.publish(topic, payload, qos=0)
 
@@ -133,3 +144,28 @@ def test_a_stop_is_honoured_under_a_flood_and_the_bench_does_not_notice(charging
     figure("ticks of the buses missed meanwhile", now - missed, "ticks")
     assert not list(daemon.data.glob("sentinel-*.jsonl"))
     assert not daemon.events(EventKind.TRIP)
+
+
+@pytest.mark.fault("F74")
+def test_a_stop_is_honoured_under_a_flood_of_pauses(charging, seconds, figure):
+    _, _, port, stopper = charging
+    words = [sys.executable, str(FLOODER), str(port), "test", str(seconds(6.0)), str(RATE_HZ)]
+    flood = subprocess.Popen([*words, "pause"], stdout=subprocess.PIPE, text=True)
+    took = []
+    while flood.poll() is None:
+        took.append(stopper.stop("A2"))
+        time.sleep(0.1)
+    offered = float(flood.communicate()[0])
+    took.sort()
+    figure("pauses a second offered", offered, "1/s")
+    figure("stops under the flood", len(took), "stops")
+    figure("STOP to its reply under a flood of pauses, median", took[len(took) // 2] * 1e3, "ms")
+    figure("STOP to its reply under a flood of pauses, slowest", took[-1] * 1e3, "ms")
+    assert took[-1] < ORDER_S
+    wait_until(lambda: _is_paused(charging), "a pause is heard again once the flood is over")
+
+
+def _is_paused(charging) -> bool:
+    """Whether a pause of nobody in particular is answered."""
+    _, _, _, stopper = charging
+    return bool(stopper.ask("pause", "A2"))

@@ -5,6 +5,7 @@ imports everything once, and forks a control process for each line on its standa
 
     {"folder": "/tmp/1", "host": "127.0.0.1", "port": 15025, "driver": "ea_psb", "watchdog_s": 2}
     -> {"pid": 4711, "sentinel": 4712}    once the output is ON and the sentinel watches
+    -> {"error": "..."}                   it did not come up, as may happen on a busy machine
 
 Such a process is made of the daemon's own parts: `Heartbeat`, `Recipes`, `Child` (a real sentinel
 of its own), `Bus`, `Instrument`, the real driver on a real socket, and an asyncio loop that beats
@@ -135,18 +136,37 @@ def _keep_the_lock() -> None:
     ctypes.PyDLL(None).sleep(EVER_S)  # PyDLL, unlike CDLL, does not let go of the lock
 
 
+def _stand_in(line: str, answer: int) -> None:
+    """In the forked process: be a control process until struck."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.close(0)
+    os.dup2(answer, 1)
+    os.close(answer)
+    try:
+        asyncio.run(StandIn(json.loads(line)).run())
+    except Exception as error:
+        print(json.dumps({"error": repr(error)}), flush=True)
+        raise
+
+
+def _answer_of(line: str) -> str:
+    """Fork one; what it says once it is up. One that ends before, whoever ends it, says nothing."""
+    said, answer = os.pipe()
+    if os.fork() == 0:
+        os.close(said)
+        _stand_in(line, answer)
+        os._exit(0)
+    os.close(answer)
+    with os.fdopen(said) as lines:
+        return lines.readline() or json.dumps({"error": "ended before it was up"}) + "\n"
+
+
 def main() -> None:
     """Fork one for each line; they are reaped by nobody, and end when they are struck."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for line in sys.stdin:
-        if os.fork() == 0:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            os.close(0)
-            try:
-                asyncio.run(StandIn(json.loads(line)).run())
-            except Exception as error:
-                print(json.dumps({"error": repr(error)}), flush=True)
-                raise
+        sys.stdout.write(_answer_of(line))
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

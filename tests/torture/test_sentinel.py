@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,8 @@ TAKEOVER_S = 3.0
 LANES = 6
 EA_LANE = LANES
 PATIENCE_S = 60.0
+STARTS = 10
+BETWEEN_STARTS_S = 3.0  # the sentinel of the one before has the line until it is done
 KILLED, STOPPED = [signal.SIGKILL], [signal.SIGSTOP]
 HUNG = [signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGHUP]
 """The loop, the bus, the whole interpreter; and a bus thread that has ended."""
@@ -36,6 +39,10 @@ NEVER_S = 3600.0
 """A watchdog that is not what switches off."""
 WATCHDOG_S = 2.0
 BOTH_DEAD_S = 5.0
+
+
+class NotUp(Exception):
+    """A control process did not come up: of a busy machine's doing, and no part of a trial."""
 
 
 class Nursery:
@@ -53,7 +60,11 @@ class Nursery:
     def control(
         self, folder: Path, endpoint: tuple[str, int], driver: str, watchdog_s: float
     ) -> tuple[int, int]:
-        """A control process that has energised its instrument; its id, and its sentinel's."""
+        """A control process that has energised its instrument; its id, and its sentinel's.
+
+        Raises:
+            NotUp: it did not come up.
+        """
         folder.mkdir()
         order = {
             "folder": str(folder),
@@ -68,7 +79,8 @@ class Nursery:
             self._process.stdin.write(json.dumps(order) + "\n")
             self._process.stdin.flush()
             reply = json.loads(self._process.stdout.readline())
-            assert "error" not in reply, reply
+            if "error" in reply:
+                raise NotUp(reply["error"])
             return int(reply["pid"]), int(reply["sentinel"])
 
     def close(self) -> None:
@@ -88,6 +100,7 @@ class Ward:
         self._nursery = nursery
         self._lock = threading.Lock()  # the bench has one control connection
         self._lanes = list(range(LANES))
+        self.repeated = 0
 
     def trials(self, ways: list[signal.Signals], count: int) -> list[float]:
         """Seconds from death to OFF, of so many trials; the ways in turn."""
@@ -105,10 +118,7 @@ class Ward:
                 self._lanes.append(lane)
 
     def _strike(self, folder: Path, lane: int, way: signal.Signals) -> float:
-        endpoint = self._bench.endpoint(f"aps{lane}")
-        control, _ = self._nursery.control(folder, endpoint, "keysight_aps", NEVER_S)
-        time.sleep(random.uniform(0.0, 0.2))
-        assert self._edges(lane)[-1]["on"]
+        folder, control = self._up(folder, lane)
         struck_s = time.monotonic()
         os.kill(control, way)
         report = _report(folder)
@@ -117,6 +127,25 @@ class Ward:
         assert not last["on"], f"ON after {way.name}: {report}"
         assert not os.path.exists(f"/proc/{control}"), "control was not ended"
         return last["real_s"] - struck_s
+
+    def _up(self, folder: Path, lane: int) -> tuple[Path, int]:
+        """A control process that is up and has energised its instrument, and its folder.
+
+        On a machine that is too busy one may fail to, or be ended by its sentinel before it is
+        struck. Then it is started again: its start is not what is measured.
+        """
+        endpoint = self._bench.endpoint(f"aps{lane}")
+        for attempt in range(STARTS):
+            place = folder.with_name(f"{folder.name}-{attempt}")
+            with suppress(NotUp):
+                control, _ = self._nursery.control(place, endpoint, "keysight_aps", NEVER_S)
+                time.sleep(random.uniform(0.0, 0.2))
+                if self._edges(lane)[-1]["on"]:
+                    return place, control
+            with self._lock:
+                self.repeated += 1
+            time.sleep(BETWEEN_STARTS_S)
+        raise AssertionError(f"no control process came up in {STARTS} starts")
 
     def both_die(self, driver: str, number: int) -> float:
         """Seconds from the death of control and sentinel to OFF by the instrument itself."""
@@ -192,6 +221,7 @@ def ward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
 def test_the_output_is_off_within_three_seconds_every_time(ways, share, ward, trials, figure):
     took_s = sorted(ward.trials(ways, trials(share)))
     figure("trials", len(took_s), "")
+    figure("control processes that were not up at the first start, so far", ward.repeated, "")
     figure("death to OFF, p50", took_s[len(took_s) // 2], "s")
     figure("death to OFF, p99", took_s[int(0.99 * (len(took_s) - 1))], "s")
     figure("death to OFF, max", took_s[-1], "s")

@@ -14,7 +14,7 @@ from daq.clock import monotonic
 from daq.control.client import SOCKET_NAME
 from daq.errors import DaqError
 from daq.gateway import publish
-from daq.gateway.commands import CommandDesk, CommandQueue
+from daq.gateway.commands import REFUSALS_BURST, CommandDesk, CommandQueue
 from daq.gateway.cursor import Cursor
 from daq.gateway.publish import BackFill, LiveTail, in_thread
 from daq.gateway.topics import Topics
@@ -104,6 +104,31 @@ async def test_an_answer_that_never_comes_is_not_called_a_refusal(monkeypatch):
     await desk.close(10)
     assert [reply["state"] for reply in replies] == ["accepted", "accepted"]
     assert "same id" in replies[-1]["reason"]
+
+
+async def test_who_sends_a_bad_stop_learns_it_while_others_flood_with_bad_commands(monkeypatch):
+    monkeypatch.setattr("daq.gateway.commands.time.time", lambda: NOW)
+    monkeypatch.setattr("daq.gateway.commands.monotonic", lambda: 100.0)
+    replies = []
+
+    async def ask(request, timeout_s):
+        return Reply("", "done")
+
+    async def keep(outgoing):
+        replies.append(json.loads(outgoing.payload))
+
+    desk = CommandDesk(TOPICS, ask, keep)
+    for number in range(500):
+        for verb in ("start", "pause"):
+            bad = {"id": f"{verb}-{number}", "client": "flood"}
+            desk.take(message(verb, payload=json.dumps(bad).encode()))
+    desk.take(message("stop", payload=json.dumps({"id": "mine", "client": "ana"}).encode()))
+    await asyncio.sleep(0)
+    await desk.close(10)
+    (mine,) = (reply for reply in replies if reply["id"] == "mine")
+    assert mine["state"] == "refused"
+    assert "Field required" in mine["reason"]
+    assert len(replies) == 2 * REFUSALS_BURST + 1  # a flood does not make us flood
 
 
 STOP = Command("stop", "a", "b", "A1", NOW, NOW + 9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ Floats = npt.NDArray[np.float64]
 
 _MOST_POINTS = 20_000
 _MOST_SPANS = 400
+_APART = 0.075  # of the width: two names of cycles
 _BLUE, _RED, _GREEN, _INK = "#1f5fa8", "#c0392b", "#2e7d5b", "#333333"
 _TINTS = {
     "charge": "#dbe9f6",
@@ -28,7 +30,7 @@ _TINTS = {
     "eis": "#fbf3d0",
     "chamber": "#eaf4ea",
 }
-_STYLE = {
+STYLE = {
     "font.size": 9.5,
     "axes.edgecolor": "#888888",
     "axes.labelcolor": _INK,
@@ -47,7 +49,7 @@ _SIGNALS = (
     ("current", "Current / A", _RED),
     ("temperature", "Temperature / °C", _GREEN),
 )
-_KEPT = ("test_time", "step_index", "step_count", "cycle_number", "chamber_degC") + tuple(
+COLUMNS = ("test_time", "step_index", "step_count", "cycle_number", "chamber_degC") + tuple(
     name for name, _, _ in _SIGNALS
 )
 
@@ -68,11 +70,11 @@ def plot(origin: JournalReader | Path, out: Path, run: str = "") -> Path:
     figures: Any = importlib.import_module("matplotlib.figure")
     source = open_source(origin, run)
     data, spectra = _collect(source), source.spectra()
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = figures.Figure(figsize=(15 if len(spectra) else 10.5, 7.2), layout="constrained")
         _titles(figure, source)
         left, right = _panes(figure, bool(len(spectra)))
-        _draw_time(left, data, metadata.step_kinds(source.facts))
+        draw_time(left, data, metadata.step_kinds(source.facts))
         if right is not None:
             _draw_spectra(right, spectra)
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -81,9 +83,9 @@ def plot(origin: JournalReader | Path, out: Path, run: str = "") -> Path:
 
 
 def _collect(source: Source) -> dict[str, npt.NDArray[Any]]:
-    parts = [{name: rows[name].copy() for name in _KEPT} for rows in source.batches()]
+    parts = [{name: rows[name].copy() for name in COLUMNS} for rows in source.batches()]
     empty = np.empty(0)
-    return {name: np.concatenate([empty, *(part[name] for part in parts)]) for name in _KEPT}
+    return {name: np.concatenate([empty, *(part[name] for part in parts)]) for name in COLUMNS}
 
 
 def _titles(figure: Any, source: Source) -> None:
@@ -110,7 +112,14 @@ def _panes(figure: Any, with_spectra: bool) -> tuple[Any, Any]:
 # Over time.
 
 
-def _draw_time(axes: Any, data: dict[str, npt.NDArray[Any]], kinds: dict[int, str]) -> None:
+def draw_time(axes: Any, data: Mapping[str, npt.NDArray[Any]], kinds: dict[int, str]) -> None:
+    """Voltage, current and temperature on three axes, one below the other.
+
+    Args:
+        axes: the three.
+        data: columns of `/raw_data`, at least `COLUMNS`.
+        kinds: see `metadata.step_kinds`.
+    """
     hours = data["test_time"] / 3600
     for axis, (name, label, colour) in zip(axes, _SIGNALS, strict=True):
         axis.plot(*decimate(hours, data[name]), color=colour, linewidth=1.3, zorder=3)
@@ -130,16 +139,17 @@ def _draw_chamber(axis: Any, hours: Floats, chamber: Floats) -> None:
     known = np.isfinite(chamber)
     x, y = decimate(hours[known], chamber[known])
     axis.plot(x, y, color="#888888", linewidth=1, linestyle="--", label="chamber", zorder=2)
-    _legend_above(axis)
+    legend_above(axis)
 
 
-def _legend_above(axis: Any, **options: Any) -> None:
+def legend_above(axis: Any, **options: Any) -> None:
+    """A legend in one line above an axis, to the right."""
     place = {"loc": "lower right", "bbox_to_anchor": (1.005, 0.98), "borderaxespad": 0.2}
     axis.legend(**{**place, "ncols": 6, "fontsize": 8.5, **options})
 
 
 def _shade_steps(
-    axes: Any, hours: Floats, data: dict[str, npt.NDArray[Any]], kinds: dict[int, str]
+    axes: Any, hours: Floats, data: Mapping[str, npt.NDArray[Any]], kinds: dict[int, str]
 ) -> None:
     """A light background per kind of step; none when there are too many to tell apart."""
     spans: dict[str, list[tuple[float, float]]] = {}
@@ -157,16 +167,18 @@ def _shade_steps(
             )  # fmt: skip
     if spans:
         handles = [bars for bars in axes[0].collections if bars.get_label() in _TINTS]
-        _legend_above(axes[0], handles=handles, bbox_to_anchor=(1.005, 1.05), handlelength=1.2)
+        legend_above(axes[0], handles=handles, bbox_to_anchor=(1.005, 1.05), handlelength=1.2)
 
 
 def _mark_cycles(axis: Any, hours: Floats, cycles: npt.NDArray[Any]) -> None:
     stretches = [(a, b) for a, b in _stretches(cycles) if cycles[a] > 0]
-    every = max(1, len(stretches) // 12)
-    for number, (start, end) in enumerate(stretches):
+    apart = _APART * float(hours[-1] - hours[0]) if len(hours) else 0.0
+    named = -np.inf
+    for start, end in stretches:
         axis.axvline(hours[start], color="#aaaaaa", linewidth=0.8, linestyle=":", zorder=1)
-        if number % every == 0:
-            middle = float(hours[start] + hours[end]) / 2
+        middle = float(hours[start] + hours[end]) / 2
+        if middle - named >= apart:  # else their names would cover each other
+            named = middle
             axis.annotate(
                 f"cycle {int(cycles[start])}", (middle, 1.0), xycoords=("data", "axes fraction"),
                 xytext=(0, 3), textcoords="offset points", ha="center", color="#777777",
@@ -201,12 +213,12 @@ def decimate(x: Floats, y: Floats, most: int = _MOST_POINTS) -> tuple[Floats, Fl
 
 
 def _draw_spectra(axes: Any, spectra: Rows) -> None:
-    scale, unit = _ohm_scale(spectra)
+    scale, unit = ohm_scale(spectra["z_mag"])
     nyquist, bode = axes
     phase = bode.twinx()
     groups = [spectra[spectra["test_id"] == number] for number in np.unique(spectra["test_id"])]
     for number, points in enumerate(groups):
-        colour = _BLUE if len(groups) == 1 else _shade(number / (len(groups) - 1))
+        colour = _BLUE if len(groups) == 1 else shade(number / (len(groups) - 1))
         label = f"cycle {int(points['cycle_number'][0])}, at {points['test_time'][0] / 3600:.1f} h"
         line = {"color": colour, "markersize": 3.2, "linewidth": 1.1, "zorder": 3}
         x, y = points["z_real"] * scale, -points["z_imag"] * scale
@@ -227,24 +239,26 @@ def _finish_nyquist(axis: Any, points: Rows, scale: float, unit: str) -> None:
     axis.margins(0.14)
     axis.axhline(0, color="#999999", linewidth=0.7, zorder=1)
     axis.legend(loc="upper left", fontsize=8.5)
-    _mark_decades(axis, points, scale)
+    x, y = points["z_real"] * scale, -points["z_imag"] * scale
+    mark_decades(axis, points["frequency"], x, y)
 
 
-def _ohm_scale(spectra: Rows) -> tuple[float, str]:
-    return (1e3, "mΩ") if float(np.nanmax(spectra["z_mag"])) < 1 else (1.0, "Ω")
+def ohm_scale(z_ohm: npt.NDArray[Any]) -> tuple[float, str]:
+    """(factor, unit) in which impedances read well."""
+    return (1e3, "mΩ") if float(np.nanmax(np.abs(z_ohm))) < 1 else (1.0, "Ω")
 
 
-def _shade(part: float) -> Any:
+def shade(part: float) -> Any:
+    """A colour from dark (0) to light (1) that everybody can tell apart from its neighbours."""
     matplotlib: Any = importlib.import_module("matplotlib")
     return matplotlib.colormaps["viridis"](0.1 + 0.75 * part)
 
 
-def _mark_decades(axis: Any, points: Rows, scale: float) -> None:
+def mark_decades(axis: Any, frequency_Hz: Floats, x: Floats, y: Floats) -> None:
     """Name the points at whole decades of frequency; of those that coincide only the first."""
-    x, y = points["z_real"] * scale, -points["z_imag"] * scale
     apart = 0.06 * max(float(np.ptp(x)), float(np.ptp(y)))
     named: list[tuple[float, float]] = []
-    for decade, index in _whole_decades(points["frequency"]):
+    for decade, index in _whole_decades(frequency_Hz):
         at = (float(x[index]), float(y[index]))
         axis.plot(*at, "o", color=_RED, markersize=5, zorder=4)
         if all(max(abs(at[0] - a), abs(at[1] - b)) > apart for a, b in named):

@@ -16,7 +16,7 @@ from daq.journal import JournalReader
 from daq.recorder import metadata
 from daq.recorder.chunks import read
 from daq.recorder.columns import Batch, Rows
-from daq.recorder.derive import CycleFold, Deriver, journal_rows, spectrum_rows
+from daq.recorder.derive import CycleFold, Deriver, event_rows, journal_rows, spectrum_rows
 from daq.recorder.layout import h5py
 
 _BATCH = 65_536  # rows
@@ -44,6 +44,10 @@ class Source(Protocol):
 
     def cycles(self) -> Rows:
         """Rows of `/cycle_stats`."""
+        ...
+
+    def events(self) -> Rows:
+        """Rows of `/events`."""
         ...
 
 
@@ -89,6 +93,10 @@ class JournalSource:
         for rows in self.batches():
             fold.add(rows)
         return fold.rows()
+
+    def events(self) -> Rows:
+        """Rows of `/events`."""
+        return event_rows(self._events)
 
 
 class FileSource:

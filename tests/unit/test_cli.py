@@ -21,9 +21,9 @@ from tests import runs
 
 ROOT = Path(__file__).parents[2]
 VERBS = [
-    "broker-acl", "check", "clear", "demo", "doctor", "drivers", "dry-run", "export", "forget",
-    "gameday", "maintenance", "off", "pause", "plot", "resume", "runs", "serve", "simulate",
-    "start", "status", "stop", "verify",
+    "broker-acl", "check", "clear", "compare", "demo", "doctor", "drivers", "dry-run", "export",
+    "figures", "forget", "gameday", "maintenance", "off", "pause", "plot", "report", "resume",
+    "runs", "serve", "simulate", "start", "status", "stop", "verify",
 ]  # fmt: skip
 
 LAB = """
@@ -127,6 +127,10 @@ def test_every_verb_explains_itself_and_speaks_json(verb, daq):
         ("dry-run", "capacity.yaml", "-p", "=4.2 V"),
         ("dry-run", "capacity.yaml", "-p", "v_min=3 V"),
         ("export", "x.h5", "--to", "excel"),
+        ("figures", "x.h5"),
+        ("report", "x.h5", "--circuit", "R0-p(R1,C1"),
+        ("compare",),
+        ("compare", "x.h5"),
         ("off", "lab.yaml", "aps9"),
         ("dry-run", "capacity.yaml", "--lab", "lab.yaml", "--station", "A9"),
         ("dry-run", "capacity.yaml", "--lab", "lab.yaml", "--cell", "C-9"),

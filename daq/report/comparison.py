@@ -1,0 +1,284 @@
+"""Several runs side by side: how their cells spread, how many are good, and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import isfinite, nan
+from typing import Any, cast
+
+from daq.errors import InputError
+from daq.figures.batch import (
+    OUTLIER_RULE,
+    Criteria,
+    Formed,
+    Spread,
+    Yield,
+    formation_yield,
+    spread,
+)
+from daq.figures.scopes import CycleFigures
+from daq.report.curves import MOST_LINES, beside, capacity_curves, draw_capacity
+from daq.report.document import plain
+from daq.report.style import (
+    BLUE,
+    CYCLE,
+    GREY,
+    MARKS,
+    new_figure,
+    plain_numbers,
+    styled,
+    whole_ticks,
+)
+from daq.report.summary import Summary
+from daq.report.tables import NONE, Table, number, significant
+
+_LINE = {"linewidth": 1.1, "markersize": 4.5}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure that every cell of a batch has one of."""
+
+    name: str
+    heading: str
+    digits: int
+    of: Callable[[Summary, Sequence[CycleFigures]], float]
+
+
+FIGURES = (
+    Figure("first_coulombic_efficiency_pct", "First CE / %", 2,
+           lambda _, cycles: cycles[0].coulombic_efficiency_pct),
+    Figure("first_discharge_Ah", "First discharge / Ah", 4,
+           lambda _, cycles: cycles[0].whole.moved.discharge_Ah),
+    Figure("last_discharge_Ah", "Last discharge / Ah", 4,
+           lambda _, cycles: cycles[-1].whole.moved.discharge_Ah),
+    Figure("last_coulombic_efficiency_pct", "Last CE / %", 2,
+           lambda _, cycles: cycles[-1].coulombic_efficiency_pct),
+    Figure("retention_pct", "Retention / %", 2, lambda _, cycles: cycles[-1].retention_pct),
+    Figure("last_discharge_mean_V", "Mean discharge / V", 4,
+           lambda _, cycles: cycles[-1].whole.moved.discharge_mean_V),
+    Figure("fitted_R0_ohm", "R0 of the last spectrum / Ω", 6, lambda one, _: fitted_r0(one)),
+)  # fmt: skip
+
+
+def fitted_r0(summary: Summary) -> float:
+    """R0 of the last spectrum that was fitted; NaN without."""
+    fits = [one.fit for one in summary.spectra if one.fit]
+    found = [p.value for fit in fits[-1:] for p in fit.parameters if p.name == "R0"]
+    return found[0] if found else nan
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A batch.
+
+    Attributes:
+        names: of each run, short where that is enough to tell them apart.
+        values: name of each figure -> by run.
+    """
+
+    summaries: tuple[Summary, ...]
+    names: tuple[str, ...]
+    values: Mapping[str, Mapping[str, float]]
+    spreads: Mapping[str, Spread]
+    formed: Yield
+    criteria: Criteria
+
+
+def compare(summaries: Sequence[Summary], criteria: Criteria | None = None) -> Comparison:
+    """Compare runs.
+
+    Raises:
+        InputError: there are fewer than two.
+    """
+    if len(summaries) < 2:
+        raise InputError("a comparison needs two runs at least")
+    names = _names(summaries)
+    values = {
+        figure.name: {name: _value(figure, one) for name, one in zip(names, summaries, strict=True)}
+        for figure in FIGURES
+    }
+    spreads = {name: spread(by_run) for name, by_run in values.items()}
+    chosen = criteria or Criteria()
+    formed = formation_yield(
+        [_formed(name, one) for name, one in zip(names, summaries, strict=True)],
+        {name: one.outliers for name, one in spreads.items()},
+        chosen,
+    )
+    return Comparison(tuple(summaries), names, values, spreads, formed, chosen)
+
+
+def _names(summaries: Sequence[Summary]) -> tuple[str, ...]:
+    """The cells' names; where a cell comes twice, the runs' too."""
+    cells = [one.data.cell or one.data.run for one in summaries]
+    runs = [one.data.run for one in summaries]
+    named = zip(cells, runs, strict=True)
+    made = tuple(cell if cells.count(cell) == 1 else f"{cell} ({run})" for cell, run in named)
+    if len(set(made)) < len(made):
+        raise InputError("a run is named twice", remedy="name each run once")
+    return made
+
+
+def _whole(summary: Summary) -> list[CycleFigures]:
+    return [cycle for cycle in summary.cycles if cycle.both_ways]
+
+
+def _value(figure: Figure, summary: Summary) -> float:
+    cycles = _whole(summary)
+    return figure.of(summary, cycles) if cycles else nan
+
+
+def _formed(name: str, summary: Summary) -> Formed:
+    cycles = _whole(summary)
+    last = cycles[-1] if cycles else None
+    return Formed(
+        name,
+        summary.data.facts.get("outcome") == "completed",
+        100 * last.whole.moved.discharge_Ah / summary.data.nominal_Ah if last else nan,
+        last.coulombic_efficiency_pct if last else nan,
+    )
+
+
+# As text and as JSON.
+
+
+def cells_table(found: Comparison) -> Table:
+    """One row a cell."""
+    kept = [figure for figure in FIGURES if _known(found, figure)]
+    rows = tuple(
+        (
+            name,
+            one.data.run,
+            *(number(found.values[figure.name][name], figure.digits) for figure in kept),
+            found.formed.failed.get(name, "good"),
+        )
+        for name, one in zip(found.names, found.summaries, strict=True)
+    )
+    headings = ("Cell", "Run", *(figure.heading for figure in kept), "Verdict")
+    formed = found.formed
+    note = (
+        f"Yield: {formed.good} of {formed.cells} cells, {number(formed.pct, 1)} %. A good one: "
+        f"{found.criteria}. First and last: of the cycles that both charged and discharged."
+    )
+    return Table("Cells", headings, rows, note, frozenset({0, 1, len(headings) - 1}))
+
+
+def spread_table(found: Comparison) -> Table:
+    """One row a figure."""
+    rows = tuple(
+        _spread_row(figure, found.spreads[figure.name])
+        for figure in FIGURES
+        if _known(found, figure)
+    )
+    return Table(
+        "Spread",
+        ("Figure", "Cells", "Median", "IQR", "Mean", "Std", "Std / %", "Lowest", "Highest",
+         "Outliers"),
+        rows,
+        f"IQR: distance of the quartiles. Std: of the sample, n - 1. Outliers: {OUTLIER_RULE}.",
+        frozenset({0, 9}),
+    )  # fmt: skip
+
+
+def _spread_row(figure: Figure, one: Spread) -> tuple[str, ...]:
+    return (
+        figure.heading,
+        str(one.count),
+        number(one.median, figure.digits),
+        significant(one.iqr, 3),
+        number(one.mean, figure.digits),
+        significant(one.std, 3),
+        number(one.relative_std_pct, 3),
+        number(one.lowest, figure.digits),
+        number(one.highest, figure.digits),
+        ", ".join(one.outliers) or NONE,
+    )
+
+
+def _known(found: Comparison, figure: Figure) -> bool:
+    return any(isfinite(value) for value in found.values[figure.name].values())
+
+
+def document(found: Comparison) -> dict[str, Any]:
+    """Everything, ready for JSON."""
+    cells = [
+        {
+            "cell": one.data.cell,
+            "run": one.data.run,
+            **{figure.name: found.values[figure.name][name] for figure in FIGURES},
+            "good": name not in found.formed.failed,
+            "fault": found.formed.failed.get(name),
+        }
+        for name, one in zip(found.names, found.summaries, strict=True)
+    ]
+    made = {
+        "cells": cells,
+        "spread": {name: asdict(one) for name, one in found.spreads.items()},
+        "formation_yield_pct": found.formed.pct,
+        "criteria": asdict(found.criteria) | {"text": str(found.criteria)},
+        "outlier_rule": OUTLIER_RULE,
+    }
+    return cast("dict[str, Any]", plain(made))
+
+
+# The picture.
+
+
+def comparison_picture(found: Comparison) -> Any:
+    """Voltage over capacity of the last cycles; capacity and efficiency by cycle.
+
+    A few runs have a colour each; of many, those that fail stand out from the others.
+    """
+    with styled():
+        figure = new_figure(12.5, 8.4)
+        upper, lower = figure.subfigures(2, 1, height_ratios=(1.15, 1))
+        curves = upper.subplots()
+        capacity, efficiency = lower.subplots(1, 2, sharex=True)
+        for index, (name, one) in enumerate(zip(found.names, found.summaries, strict=True)):
+            _draw(curves, capacity, efficiency, one, _look(found, index, name))
+        _finish(curves, capacity, efficiency)
+        beside(curves, "last whole cycle of each")
+    return figure
+
+
+def _look(found: Comparison, index: int, name: str) -> dict[str, Any]:
+    """Colour, mark and name of one run's lines."""
+    if len(found.names) <= MOST_LINES:
+        ink = CYCLE[index % len(CYCLE)]
+        style = "-" if index < len(CYCLE) else "--"
+        return {"color": ink, "marker": MARKS[index % len(MARKS)], "label": name, "ls": style}
+    failed = name in found.formed.failed
+    bad = list(found.formed.failed)
+    if failed:
+        ink = CYCLE[1 + bad.index(name) % (len(CYCLE) - 1)]
+        shown = name if bad.index(name) < MOST_LINES else "_"
+        return {"color": ink, "marker": "s", "label": shown, "ls": "-", "zorder": 4}
+    first = next(one for one in found.names if one not in found.formed.failed)
+    label = f"{found.formed.good} good ones" if name == first else "_"
+    return {"color": BLUE, "marker": "o", "label": label, "ls": "-", "alpha": 0.45}
+
+
+def _draw(curves: Any, capacity: Any, efficiency: Any, one: Summary, look: dict[str, Any]) -> None:
+    cycles = _whole(one)
+    if not cycles:
+        return
+    line = {name: value for name, value in look.items() if name != "marker"}
+    draw_capacity(curves, capacity_curves(one.data, cycles[-1].cycle), linewidth=1.2, **line)
+    numbers = [cycle.cycle for cycle in cycles]
+    amounts = [cycle.whole.moved.discharge_Ah for cycle in cycles]
+    capacity.plot(numbers, amounts, **look, **_LINE)
+    parts = [cycle.coulombic_efficiency_pct for cycle in cycles]
+    efficiency.plot(numbers, parts, **look, **_LINE)
+
+
+def _finish(curves: Any, capacity: Any, efficiency: Any) -> None:
+    curves.set(xlabel="Capacity of the cycle / Ah", ylabel="Voltage / V")
+    curves.set_xlim(left=0)
+    capacity.set(xlabel="Cycle", ylabel="Discharge capacity / Ah")
+    efficiency.set(xlabel="Cycle", ylabel="Coulombic efficiency / %")
+    for axis in (capacity, efficiency):
+        whole_ticks(axis)
+        plain_numbers(axis)
+        axis.margins(y=0.12)
+        axis.tick_params(colors=GREY)

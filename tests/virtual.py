@@ -11,7 +11,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from math import inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +32,16 @@ from daq.protocol.program import (
 )
 from daq.protocol.source import parse_protocol
 from daq.recorder.closed import write_closed
+from simulators.cell import Cell as SimulatedCell
 from simulators.clock import ManualClock
 from simulators.rig import Position
 from tests import runs
 
 HARD = Limits((2.0, 4.4), (-20.0, 20.0), (0.0, 60.0))
-ACTING_S = 0.02
+ACTING_S = 0.005
 """From acting to the next sample; that is also when the first current of a step is seen."""
+LEAST_S = 0.02
+"""Shortest time between two other samples."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,21 @@ class Books:
         return Books(*(getattr(self, k) - getattr(before, k) for k in self.__annotations__))
 
 
+@dataclass(frozen=True)
+class Elements:
+    """The true elements of the cell at one moment, and its state of charge."""
+
+    series_ohm: float
+    arcs: list[tuple[float, float]]
+    soc: float
+    capacity_Ah: float
+
+    @classmethod
+    def of(cls, cell: SimulatedCell) -> Elements:
+        """As they are now."""
+        return cls(cell.series_ohm, cell.arcs, cell.soc, cell.capacity_Ah)
+
+
 class VirtualBench:
     """One cell, one program.
 
@@ -68,6 +85,7 @@ class VirtualBench:
 
     Attributes:
         books: step count -> what the ledger says at its start and at its end.
+        elements: step count -> the cell at its start.
         sweeps: the true impedance at each point of each sweep.
     """
 
@@ -90,6 +108,7 @@ class VirtualBench:
         self.program = compile_protocol(source, self.cell, [("station A1", HARD)])
         self.info = info or run_info(protocol, self.program, nominal_Ah)
         self.books: dict[int, list[Books]] = {}
+        self.elements: dict[int, Elements] = {}
         self.sweeps: list[tuple[float, complex]] = []
         self.reasons: list[str] = []
         self._journal = journal
@@ -120,7 +139,7 @@ class VirtualBench:
 
     def _next_s(self, engine: Engine) -> float:
         since_s = engine.step_time_s
-        return min(max(since_s / 20, ACTING_S), self._every_s) if since_s < self._quick_s else (
+        return min(max(since_s / 20, LEAST_S), self._every_s) if since_s < self._quick_s else (
             self._every_s
         )  # fmt: skip
 
@@ -147,6 +166,7 @@ class VirtualBench:
         utc_s = self._utc()
         if isinstance(action, StepStarted):
             self.books[action.step_count] = [self.now()]
+            self.elements[action.step_count] = Elements.of(self._position.cell)
             run.step_started(action, utc_s)
         elif isinstance(action, StepEnded):
             self.books[action.step_count].append(self.now())
@@ -206,6 +226,3 @@ def closed_file(journal: Path, run: str, folder: Path) -> Path:
         for _ in write_closed(reader, run, folder):
             pass
     return folder / f"{run}.h5"
-
-
-__all__ = ["Books", "VirtualBench", "closed_file", "inf", "nan", "run_info"]

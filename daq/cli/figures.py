@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from daq.cli.output import DEFAULT_LAB, Json, LabFile, console, print_json
-from daq.cli.runs import LAST, RunId, run_origin
+from daq.cli.runs import LAST, RunId, origin
 from daq.cli.tables import Column, fitted, show
 from daq.errors import InputError
 
@@ -122,8 +122,8 @@ def _summary(run: str, lab: str, choices: Choices) -> Summary:
     from daq.report.data import load
     from daq.report.summary import summarise
 
-    with run_origin(run, lab) as (origin, name):
-        data = load(origin, name)
+    with origin(run, lab) as (found, name):
+        data = load(found, name)
     if choices.reference is not None and choices.reference not in data.rows["cycle_number"]:
         raise InputError(f"run {data.run} has no cycle {choices.reference}")
     return summarise(data, choices)

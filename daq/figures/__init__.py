@@ -4,6 +4,7 @@
 |---|---|
 | moved | charge and energy by trapezoids over the real time stamps |
 | scopes | steps, cycles and the run: capacity, energy, efficiency, retention, mean voltage |
+| soc | state of charge by counting charge |
 | pulses | DC resistance at stated times after an edge of the current |
 | differential | dQ/dV and dV/dQ of a step |
 | spectra | an equivalent circuit fitted to an impedance spectrum |

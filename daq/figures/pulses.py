@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from daq.figures.scopes import Rows, runs_of
+from daq.figures.soc import soc_pct
 
 TIMES_S = (0.1, 1.0, 10.0, 18.0, 30.0)
 """0.1 s is mostly ohmic; 10 s as in DOE/ID-11069, 18 s as in ISO 12405, 30 s as in EV tests."""
@@ -59,7 +60,7 @@ class Pulse:
         lasts_s: of the step that the edge begins, as far as it is recorded.
         temperature_degC: of the cell before the edge.
         net_Ah: net charge of the run before the edge.
-        soc_pct: state of charge before the edge, see `soc_pct`; NaN where it is not known.
+        soc_pct: state of charge before the edge, see `soc`; NaN where it is not known.
         resistances: at each of the stated times that the step lasted.
     """
 
@@ -160,17 +161,3 @@ def _resistance(
 
 def _steady(amps: Any, step_A: float) -> bool:
     return bool(np.abs(amps - amps[0]).max() <= STEADY * abs(step_A))
-
-
-def soc_pct(rows: Rows, nominal_Ah: float) -> Any:
-    """State of charge at each record, by counting charge, in percent.
-
-    0 % is where the net charge of the run was lowest, 100 % where it was highest. That means
-    something only if the run has been through most of the cell: NaN throughout where the two are
-    less than 80 % of the nominal capacity apart.
-    """
-    net_Ah = rows["charge_Ah"] - rows["discharge_Ah"]
-    low, high = float(net_Ah.min()), float(net_Ah.max())
-    if not high - low >= 0.8 * nominal_Ah > 0:
-        return np.full(len(rows), nan)
-    return 100 * (net_Ah - low) / (high - low)

@@ -16,7 +16,7 @@ from daq.figures.scopes import NEEDED, Rows, unseen_stretches
 from daq.journal import JournalReader
 from daq.model import EventKind
 from daq.recorder import metadata
-from daq.recorder.columns import RAW_DTYPE
+from daq.recorder.columns import RAW_DTYPE, Batch
 from daq.recorder.source import Source, open_source
 
 _KEPT = (*NEEDED, "chamber_degC")
@@ -97,11 +97,11 @@ def load(origin: JournalReader | Path, run: str = "") -> RunData:
 
 
 def _rows(source: Source) -> Rows:
-    parts = [_narrow(rows) for rows in source.batches()]
+    parts = [_narrow(rows) for rows in source.columns(_KEPT)]
     return np.concatenate(parts) if parts else np.empty(0, _DTYPE)
 
 
-def _narrow(rows: Rows) -> Rows:
+def _narrow(rows: Batch) -> Rows:
     out = np.empty(len(rows), _DTYPE)
     for name in _KEPT:
         out[name] = rows[name]

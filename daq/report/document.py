@@ -60,7 +60,8 @@ def method(smoothing: Smoothing) -> dict[str, str]:
         "deviation_pct compares them with trapezoids over the kept records",
         "resistance": "(V - V before) / (I - I before) at stated times after the edge of the "
         "current, interpolated between the records around each",
-        "soc": "net charge between its lowest (0 %) and its highest (100 %) value in the run",
+        "soc": "net charge counted from where the cell was last full or empty, over what the "
+        "largest discharge from full took out",
         "dqdv": smoothing.of_dqdv,
         "dvdq": smoothing.of_dvdq,
     }

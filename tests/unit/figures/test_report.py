@@ -1,0 +1,273 @@
+"""`daq figures`, `daq report` and `daq compare`: what they print, write and draw."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daq import cli
+from daq.errors import InputError
+from daq.journal import JournalReader
+from daq.report import comparison, document, tables
+from daq.report.data import RunData, load
+from daq.report.page import page
+from daq.report.pdf import write_pdf
+from daq.report.pictures import pictures
+from daq.report.summary import Choices, Summary, summarise
+from tests import runs
+from tests.unit.figures.conftest import Made
+from tests.virtual import closed_file
+
+NASTY = '<script>alert("x")</script> & $\\frac{1}{0}$ Zelle №7'
+
+
+@pytest.fixture(scope="module")
+def summary(made: Made) -> Summary:
+    return summarise(made.data)
+
+
+@pytest.fixture
+def speak(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run a command line in this process: exit code, stdout, stderr."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        code = cli.run([str(word) for word in words])
+        return (code, *capsys.readouterr())
+
+    return run
+
+
+def crude(folder: Path, number: int = 1, **changes: Any) -> RunData:
+    """A run of the crude cell, closed and read."""
+    info = runs.run_info(f"A{number}-20260921-001", f"A{number}", **changes)
+    journal = folder / f"{number}.sqlite"
+    runs.write(journal, (info, runs.formation(info)))
+    return load(closed_file(journal, info.id, folder))
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value or "" for name, value in attrs if name in ("src", "href", "data")]
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def test_the_figures_of_a_run_are_one_json_document(made: Made, speak: Any) -> None:
+    code, out, _ = speak("figures", made.file, "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["cell"] == "NMC-0042"
+    assert [cycle["cycle"] for cycle in found["cycles"]] == [1, 2]
+    assert found["retention_reference_cycle"] == 1
+    assert found["cycles"][0]["deviation_pct"] < 0.05
+    assert found["steps"][1]["kind"] == "cccv"
+    assert found["steps"][1]["end_reason"] == "current <= C/20"
+    assert "NaN" not in out
+    (spectrum,) = found["spectra"]
+    assert spectrum["kramers_kronig"]["sound"] is True
+    assert {p["name"] for p in spectrum["fit"]["parameters"]} >= {"R0", "R1", "R2"}
+    assert len(spectrum["fit"]["residual_real_pct"]) == len(spectrum["fit"]["frequency_Hz"])
+    pulse = next(one for one in found["pulses"] if one["step_lasts_s"] < 40)
+    assert [at["after_s"] for at in pulse["resistances"]] == [0.1, 1, 10, 18, 30]
+    assert "Gaussian" in found["method"]["dqdv"]
+
+
+def test_the_figures_are_tables_for_people(made: Made, speak: Any) -> None:
+    code, out, _ = speak("figures", made.file, "--reference", "2", "--circuit", "R0-p(R1,C1)-CPE2")
+    assert code == 0
+    for title in ("The run", "Cycles", "Steps", "DC resistance", "Spectrum of cycle 2"):
+        assert f"\n{title}" in out
+    assert "over that of cycle 2" in out
+    assert re.search(r"^R1 +0\.0\d+ ", out, re.M)
+    assert "CE / %" in out and "nan" not in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--reference", "7"], "has no cycle 7"),
+        (["--circuit", "R0-p(R1"], "no part of a circuit"),
+    ],
+)
+def test_a_choice_that_cannot_be_is_refused(made: Made, speak: Any, words: Any, said: str) -> None:
+    code, out, err = speak("figures", made.file, *words)
+    assert (code, out) == (2, "")
+    assert said in err
+
+
+def test_the_report_is_one_page_that_needs_nothing_from_elsewhere(
+    made: Made, speak: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / "new" / "report.html"
+    code, said, _ = speak("report", made.file, "--out", out, "--pdf", "--json")
+    assert code == 0
+    assert json.loads(said) == {"page": str(out), "pdf": str(out.with_suffix(".pdf"))}
+    text = out.read_text("utf-8")
+    seen = Page(text)
+    assert "script" not in seen.tags and "link" not in seen.tags
+    assert len(seen.links) == 7
+    assert all(link.startswith("data:image/png;base64,") for link in seen.links)
+    assert not re.search(r"url\(|@import|https?://", text)
+    for words in ("NMC-0042", "CE / %", "PalmSens EmStat Pico S1", "L-991", "Cycles"):
+        assert words in seen.words, words
+    pdf = out.with_suffix(".pdf").read_bytes()
+    assert pdf.startswith(b"%PDF-")
+    assert len(re.findall(rb"/Type /Page\b", pdf)) >= 12
+
+
+def test_names_that_people_give_cannot_break_the_page(tmp_path: Path) -> None:
+    cell = runs.document()["cell"] | {"id": NASTY, "batch": NASTY, "metadata": {NASTY: NASTY}}
+    summary = summarise(crude(tmp_path, cell=cell, operator=NASTY), Choices(circuit=""))
+    text = page(summary)
+    seen = Page(text)
+    assert "script" not in seen.tags
+    assert seen.words.count(NASTY) >= 5  # title, heading, cell, batch, operator, metadata
+    write_pdf(summary, tmp_path / "nasty.pdf")
+    found = comparison.compare([summary, summarise(crude(tmp_path, 2), Choices(circuit=""))])
+    comparison.comparison_picture(found).savefig(tmp_path / "nasty.png")
+
+
+def test_a_picture_is_drawn_of_all_that_there_is_and_of_nothing_else(
+    summary: Summary, tmp_path: Path
+) -> None:
+    assert len(pictures(summary)) == 7
+    bare = runs.run_info(instruments=[], protocol={})
+    entries = runs.formation(bare, cycles=0, points=0)
+    runs.write(tmp_path / "j.sqlite", (bare, entries))
+    with JournalReader(tmp_path / "j.sqlite") as reader:
+        little = summarise(load(reader, bare.id))
+    assert [title for title, _, _ in pictures(little)] == [
+        "Voltage, current and temperature over time"
+    ]
+    assert [table.title for table in tables.tables(little)] == ["The run", "Steps"]
+    assert "A1" in page(little)
+
+
+def test_the_tables_of_a_page_are_those_of_the_terminal(summary: Summary) -> None:
+    words = Page(page(summary)).words
+    for table in tables.tables(summary):
+        assert table.title in words
+        assert all(cell in words for row in table.rows for cell in row if cell)
+
+
+def test_a_long_table_goes_on_over_pages(summary: Summary, tmp_path: Path) -> None:
+    from daq.report.pdf import table_pages
+    from daq.report.tables import Table
+
+    table = Table("Steps", ("Pass", "Why"), tuple((str(n), "time") for n in range(100)), "End.")
+    shown = [text.get_text() for one in table_pages(table) for text in one.texts]
+    assert [text for text in shown if text.isdigit()] == [str(n) for n in range(100)]
+    titles = [text for text in shown if text.startswith("Steps")]
+    assert titles[0] == "Steps"
+    assert titles[1].startswith("Steps (continued, from row ")
+    assert shown.count("End.") == 1
+
+
+def test_alarms_and_gaps_of_a_run_are_told(tmp_path: Path) -> None:
+    from daq.model import Event, EventKind
+
+    info = runs.run_info()
+    entries = list(runs.formation(info, cycles=1))
+    at = runs.START_UTC_S + 600
+    what = {"check": "V1", "message": "4.31 V is above 4.30 V of station A1"}
+    gap = {"from_utc_s": at, "to_utc_s": at + 60, "reason": "the daemon was not running"}
+    entries[5:5] = [
+        Event(EventKind.TRIP, at, "A1", info.id, 600.0, what),
+        Event(EventKind.GAP, at + 60, "A1", info.id, 660.0, gap),
+    ]
+    runs.write(tmp_path / "j.sqlite", (info, entries))
+    with JournalReader(tmp_path / "j.sqlite") as reader:
+        summary = summarise(load(reader, info.id), Choices(circuit=""))
+    table = next(one for one in tables.tables(summary) if one.title.startswith("Alarms"))
+    assert [row[1:] for row in table.rows] == [
+        ("trip", "V1: 4.31 V is above 4.30 V of station A1"),
+        ("gap", "the daemon was not running"),
+    ]
+    assert "the daemon was not running" in page(summary)
+
+
+# A batch.
+
+
+@pytest.fixture
+def batch(tmp_path: Path) -> list[Path]:
+    """Six cells; the last has lost a quarter of its capacity."""
+    files = []
+    for number in range(1, 7):
+        cell = runs.document()["cell"] | {"id": f"NMC-{number:04d}"}
+        cell["nominal_capacity_Ah"] = 2.0 if number < 6 else 2.7
+        crude(tmp_path, number, cell=cell)
+        files.append(tmp_path / f"A{number}-20260921-001.h5")
+    return files
+
+
+def test_a_batch_has_its_spread_and_its_yield(batch: list[Path], speak: Any) -> None:
+    code, out, _ = speak("compare", *batch, "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["formation_yield_pct"] == pytest.approx(100 * 5 / 6)
+    bad = [cell for cell in found["cells"] if not cell["good"]]
+    assert [cell["cell"] for cell in bad] == ["NMC-0006"]
+    assert bad[0]["fault"] == "capacity 72.6 % of nominal"
+    spread = found["spread"]["first_coulombic_efficiency_pct"]
+    assert (spread["count"], spread["median"]) == (6, pytest.approx(86.0))
+    assert "0.6745" in found["outlier_rule"]
+    stricter = speak("compare", *batch, "--json", "--least-efficiency", "99")
+    assert json.loads(stricter[1])["formation_yield_pct"] == 0.0
+
+
+def test_a_batch_is_drawn_and_printed(batch: list[Path], speak: Any, tmp_path: Path) -> None:
+    picture = tmp_path / "batch.png"
+    code, out, _ = speak("compare", *batch, "--out", picture)
+    assert code == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "Yield: 5 of 6 cells, 83.3 %" in out
+    assert str(picture) in out.replace("\n", "")
+    code, _, err = speak("compare", *batch, "--out", tmp_path / "batch.docx")
+    assert code == 2 and ".png" in err
+
+
+def test_many_cells_are_drawn_too(batch: list[Path]) -> None:
+    several = [summarise(load(path), Choices(circuit="")) for path in batch]
+    cell = dict(several[0].data.facts["cell"])
+    for number in range(7, 40):
+        facts = several[0].data.facts | {"cell": cell | {"id": f"NMC-{number:04d}"}}
+        data = RunData(
+            facts, several[0].data.rows, several[0].data.spectra, (), several[0].data.unseen
+        )
+        several.append(summarise(data, Choices(circuit="")))
+    found = comparison.compare(several)
+    labels = {line.get_label() for line in comparison.comparison_picture(found).axes[0].lines}
+    assert {"38 good ones", "NMC-0006"} <= labels
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_comparison_needs_two_different_runs(batch: list[Path], speak: Any, count: int) -> None:
+    code, out, err = speak("compare", *[batch[0]] * count)
+    assert (code, out) == (2, "")
+    assert "two runs" in err or "named twice" in err
+    with pytest.raises(InputError):
+        comparison.compare([])
+
+
+def test_a_document_has_no_number_that_json_has_not() -> None:
+    assert document.plain({"a": float("nan"), "b": (1.0, float("inf"))}) == {
+        "a": None,
+        "b": [1.0, None],
+    }

@@ -64,13 +64,14 @@ def _anchors(places: list[int], net_Ah: Floats, least_Ah: float) -> list[Anchor]
     for here in zip(places, net_Ah.tolist(), strict=True):
         low, high = min(low, here, key=_value), max(high, here, key=_value)
         if high[1] - here[1] >= least_Ah and (rising or not found):
-            found.append((*high, True))
+            found.append((high[0], high[1], True))
             low, rising = here, False
         elif here[1] - low[1] >= least_Ah and (not rising or not found):
-            found.append((*low, False))
+            found.append((low[0], low[1], False))
             high, rising = here, True
     if found:
-        found.append((*high, True) if rising else (*low, False))
+        stands = high if rising else low
+        found.append((stands[0], stands[1], rising))
     return found
 
 

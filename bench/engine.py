@@ -13,16 +13,15 @@ from collections.abc import Callable
 from math import exp
 
 from daq.model import Limits, Setpoint
+from daq.protocol.condition import Condition, Quantity
 from daq.protocol.engine import Engine
 from daq.protocol.program import (
     Apply,
-    Condition,
     End,
     Finished,
     Instruction,
     Observation,
     Program,
-    Quantity,
     RecordRule,
     Repeat,
     Step,

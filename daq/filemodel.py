@@ -50,6 +50,12 @@ Name = Annotated[
     str, text_of(NAME_PATTERN, "a name", "use up to 64 letters, digits, '.', '_' and '-'")
 ]
 
+WORD_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
+Word = Annotated[
+    str, text_of(WORD_PATTERN, "a plain word", "use letters, digits and '_', no digit first")
+]
+"""Names within a protocol: of parameters, of labels."""
+
 _MISTAKE = "daq"  # type of our own pydantic errors; their context carries remedy and way
 
 

@@ -243,17 +243,19 @@ class Builder:
         counts_cycles: bool,
         where: Where = (),
         until: tuple[Condition, ...] = (),
+        written: bool = True,
     ) -> Generator[None]:
-        """What is added inside runs `times` times in all."""
+        """What is added inside runs `times` times in all; `written`: an `end` can leave it."""
         begin = len(self.instructions)
         self.instructions.append(Repeat(times, begin, counts_cycles, until))
         self._passes *= times
         if self._passes > MOST_PASSES:
             self.refuse(f"the loops make more than {MOST_PASSES} passes", (*where, "repeat"))
         self.cycles += self._passes if counts_cycles else 0
-        self._loops.append(counts_cycles)
+        outside = self._loops
+        self._loops = [*outside, counts_cycles] if written else outside
         yield
-        self._loops.pop()
+        self._loops = outside
         self._passes //= times
         self.instructions[begin] = Repeat(times, len(self.instructions), counts_cycles, until)
         self.instructions.append(End(begin))

@@ -77,12 +77,12 @@ def compile_protocol(
 def _build(model: ProtocolModel, builder: Builder) -> None:
     """All steps; where no loop counts cycles the whole program is cycle 1."""
     counted = any(step.counts_cycles() for step in model.steps)
-    with nullcontext() if counted else builder.loop(1, counts_cycles=True):
+    with nullcontext() if counted else builder.loop(1, counts_cycles=True, written=False):
         add_list(builder, model.steps, ("steps",), closed=True)
     builder.scopes.check_references()
-    first = next((item for item in builder.instructions if not isinstance(item, Repeat)), None)
-    if not isinstance(first, Step):
-        message = "a protocol begins with a step" if first else "there is no step that is done"
+    inside = [item for item in builder.instructions if not isinstance(item, Repeat | End)]
+    if not inside or not isinstance(inside[0], Step):
+        message = "a protocol begins with a step" if inside else "there is no step that is done"
         builder.refuse(message, ("steps", 0), "begin it with one, like `rest: 1 min`")
 
 

@@ -53,45 +53,45 @@ class Reading:
         """Name of the present file; empty: the protocol itself."""
         return self.within[-1] if self.within else ""
 
-    def table(self, name: str) -> Table:
-        """A profile beside the present file.
+    def table(self, name: str, key: str) -> Table:
+        """A profile beside the present file; its name is the value of `key`.
 
         Raises:
             InputError: a mistake in it, with its place there.
             PydanticCustomError: there is none.
         """
-        with _here():
+        with _at(key):
             path = beside(self.file, name)
             text = self.files.text(path)
         return read_table(text, path)
 
-    def include(self, name: str, values: Mapping[str, Value]) -> Included:
-        """A protocol beside the present file, with its parameters.
+    def include(self, name: str, values: Mapping[str, Value], key: str) -> Included:
+        """A protocol beside the present file, with its parameters; `key` as for `table`.
 
         Raises:
             InputError: a mistake in it, with its place there.
             PydanticCustomError: there is none, or it includes itself.
         """
-        with _here():
+        with _at(key):
             path = beside(self.file, name)
             self.files.text(path)
         if path in self.within:
-            raise mistake(f"{path} includes itself")
+            raise mistake(f"{path} includes itself", where=(key,))
         if len(self.within) >= DEEPEST:
-            raise mistake(f"files in files deeper than {DEEPEST}")
-        with _here():
+            raise mistake(f"files in files deeper than {DEEPEST}", where=(key,))
+        with _at(key):
             return self.load(path, values, Reading(self.files, self.load, (*self.within, path)))
 
 
 @contextmanager
-def _here() -> Generator[None]:
+def _at(key: str) -> Generator[None]:
     """A mistake about a name belongs to where the name stands."""
     try:
         yield
     except InputError as error:
         if error.place is not None:
             raise
-        raise mistake(error.message, error.remedy) from error
+        raise mistake(error.message, error.remedy, (key,)) from error
 
 
 def reading(info: ValidationInfo) -> Reading:

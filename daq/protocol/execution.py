@@ -26,7 +26,7 @@ from daq.protocol.trend import Trends
 
 _SAMPLES_TO_SETTLE = 3  # the first two may show the output before it ramped
 _RENEW_FRACTION = 0.005  # less is a sample's noise, and each renewal costs a transaction
-_RENEW_V, _RENEW_K = 0.001, 0.1
+_RENEW_V, _RENEW_K = 0.0005, 0.1
 _SWEEP_OVER = frozenset({MeasurementState.DONE, MeasurementState.FAILED})
 _SAVED = (
     *("live_since_s", "samples", "settled", "soaked_since_s", "confirmed"),
@@ -76,7 +76,6 @@ class Execution:
         self.live_since_s, self.samples, self.settled = now.time_s, 1, False
         self.soaked_since_s = self.asked_degC = None
         self._trends.begin()
-        self._trends.observe(now)
         self._checks = self._goals()
         out: list[Action] = [TurnOff() if step.setpoint is None else self._apply(now, meter)]
         if step.soak is not None:
@@ -92,7 +91,7 @@ class Execution:
         """How the step ends with `now`, if it does."""
         if not self.settled:
             self._settle(now)
-        if self._trends.wanted:
+        if self.settled and self._trends.wanted:  # the jump as the output goes on is no slope
             self._trends.observe(now)
         return _first(self._checks, now, meter)
 

@@ -28,6 +28,7 @@ SLOPE_OVER_S = 60.0
 """Window of a slope where none is given."""
 LONGEST = 500
 """Characters of a condition: more is no condition that anybody can read."""
+MOST_BRACKETS = 20
 EXAMPLE = "write it like `voltage >= 4.2 V`"
 _LONGEST_SPAN_S = 30 * 86400.0
 _NAMES = [quantity for quantity in KINDS if quantity is not Quantity.SENSOR]
@@ -38,6 +39,8 @@ def parse_clause(text: object, where: Where = ()) -> Clause:
     """Understand one condition; errors are pydantic's, so that they carry their place."""
     if not isinstance(text, str) or len(text) > LONGEST:
         raise mistake(f"{show(text)} is not an end condition", EXAMPLE, where)
+    if text.count("(") > MOST_BRACKETS:
+        raise mistake(f"more than {MOST_BRACKETS} brackets in one condition", EXAMPLE, where)
     try:
         return _parse(text)
     except PydanticCustomError as error:

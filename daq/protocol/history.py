@@ -72,7 +72,11 @@ class History:
         return fraction + (self._meter.net_C - net_C) / (3600.0 * capacity_Ah)
 
     def look(self, reference: Reference) -> float:
-        """What a reference stands for now; nan where there is nothing yet."""
+        """What a reference stands for; nan where there is nothing yet.
+
+        A cycle is something to compare with only when it is over: half of the present one has been
+        reached at once.
+        """
         return reference.factor * self._values(reference).get(reference.member, nan)
 
     def _values(self, reference: Reference) -> Values:
@@ -80,8 +84,6 @@ class History:
             return self._saved.get(reference.name, {})
         if reference.past is Past.PREVIOUS:
             return self._previous
-        if reference.name == str(self.cycle):
-            return self._present()
         return self._cycles.get(reference.name, {})
 
     def _present(self) -> Values:

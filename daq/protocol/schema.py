@@ -8,20 +8,15 @@ from pydantic import Field
 
 from daq import units
 from daq.checks import CHARGE_DEFAULT
-from daq.filemodel import FileModel, Name, text_of
+from daq.filemodel import FileModel, Name, Word, text_of
 from daq.model import Limits
 from daq.protocol.steps import Steps
 from daq.protocol.steps.base import RecordModel
 from daq.quantities import ChecksModel, Duration, LimitsModel, Quantity
 from daq.units import Amount
 
-PARAMETER_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
-
 _VERSION_PATTERN = r"^[0-9]+(\.[0-9]+){0,2}([-+][A-Za-z0-9.-]+)?$"
 
-ParameterName = Annotated[
-    str, text_of(PARAMETER_PATTERN, "a parameter's name", "use letters, digits and '_'")
-]
 Version = Annotated[str, text_of(_VERSION_PATTERN, "a version", "write it like 1.0.0")]
 
 
@@ -55,9 +50,7 @@ class ProtocolModel(FileModel):
     """Raised with every change; recorded with every run, beside the file's hash."""
     description: str = ""
     """What it is for, in a sentence."""
-    parameters: dict[ParameterName, str | int | float] = Field(
-        default_factory=dict[str, str | int | float]
-    )
+    parameters: dict[Word, str | int | float] = Field(default_factory=dict[str, str | int | float])
     """Name -> value; used as `$name`, and may be given anew at the start of a run."""
     resume: Literal["automatic", "operator"] = "automatic"
     """After a crash or a restart: go on by itself where the lab file's `resume` allows it, or wait

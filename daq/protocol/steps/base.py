@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, cast
 from pydantic import Field
 
 from daq import units
-from daq.filemodel import FileModel, text_of
+from daq.filemodel import FileModel, Word
 from daq.model import NO_CHARGE_BELOW_DEGC, Limits, Setpoint, intersect
 from daq.protocol.build import Builder, Ends, Site
 from daq.protocol.clause import Clause
@@ -29,9 +29,6 @@ from daq.units import Amount
 from daq.yamlfile import Where
 
 CHARGES, DISCHARGES = "charges", "discharges"
-LABEL_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
-
-Label = Annotated[str, text_of(LABEL_PATTERN, "a name for this", "use letters, digits and '_'")]
 
 _RECORD_CURRENT = (units.CURRENT, units.RATE, units.FRACTION)
 
@@ -92,7 +89,7 @@ class Instruction(FileModel):
     kind: ClassVar[str]
     """The key that names it in the file."""
 
-    label: Label | None = None
+    label: Word | None = None
     """A name for `goto`."""
     disabled: bool | str = False
     """It is checked and numbered, and not done; better than `true` is why."""
@@ -131,7 +128,7 @@ class StepModel(Instruction):
     """Recording rule of this step."""
     limits: LimitsModel | None = None
     """Limits of this step; they may only tighten."""
-    save: Label | None = None
+    save: Word | None = None
     """Keeps what the step has moved under a name, for later conditions."""
     soc: StateOfCharge | None = None
     """What the state of charge is when the step ends."""

@@ -6,12 +6,12 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from daq.filemodel import FileModel
+from daq.filemodel import FileModel, Word
 from daq.protocol.build import Builder
 from daq.protocol.clause import Clause
 from daq.protocol.grammar import parse_clause
 from daq.protocol.program import Charged
-from daq.protocol.steps.base import CHARGES, DISCHARGES, Instruction, Label, RecordModel, StepModel
+from daq.protocol.steps.base import CHARGES, DISCHARGES, Instruction, RecordModel, StepModel
 from daq.protocol.steps.currents import Discharge
 from daq.protocol.steps.idle import Rest
 from daq.protocol.steps.soc import StateOfCharge
@@ -53,7 +53,7 @@ class Capacity(Instruction):
     """Recording rule of its steps."""
     limits: LimitsModel | None = None
     """Limits of its steps; they may only tighten."""
-    save: Label | None = None
+    save: Word | None = None
     """Keeps what the discharge has moved under a name."""
     soc: StateOfCharge | None = None
     """What the state of charge is when the discharge ends."""

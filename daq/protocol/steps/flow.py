@@ -6,10 +6,11 @@ from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
+from daq.filemodel import Word
 from daq.protocol.build import Builder
 from daq.protocol.clause import Way
 from daq.protocol.condition import Exit
-from daq.protocol.steps.base import Instruction, Label, add_list
+from daq.protocol.steps.base import Instruction, add_list
 from daq.protocol.steps.moments import moments
 from daq.protocol.steps.registry import Steps
 from daq.protocol.until import MOST_JUMPS, Decides
@@ -55,7 +56,7 @@ class Goto(Instruction):
 
     kind: ClassVar[str] = "goto"
 
-    goto: Label = Field(examples=["again"])
+    goto: Word = Field(examples=["again"])
     """The label."""
     times: int = Field(default=0, ge=1, le=MOST_JUMPS)
     """How often in the run, where it goes back; once more fails the run."""

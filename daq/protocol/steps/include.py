@@ -30,7 +30,7 @@ class Include(Instruction):
     @model_validator(mode="after")
     def _load(self, info: ValidationInfo) -> Include:
         values: dict[str, Value] = dict(self.values)
-        self._included = reading(info).include(self.include, values)
+        self._included = reading(info).include(self.include, values, "include")
         return self
 
     @property

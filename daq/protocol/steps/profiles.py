@@ -56,7 +56,7 @@ class ProfileModel(FileModel):
 
     @model_validator(mode="after")
     def _load(self, info: ValidationInfo) -> ProfileModel:
-        self._table = reading(info).table(self.file)
+        self._table = reading(info).table(self.file, "file")
         return self
 
     @property

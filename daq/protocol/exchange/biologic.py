@@ -51,6 +51,7 @@ def read(content: bytes, task: Task) -> Draft:
         task = replace(task, capacity_Ah=capacity)
     head = [f"From {task.file}, settings of {match[1]}-Lab."]
     draft = Draft(name_from(task.file.rpartition("/")[2].partition(".")[0]), head, [])
+    draft.capacity_Ah = task.capacity_Ah
     draft.safety = _safety(lines[:start], task)
     draft.steps = _Builder(table, task, signed=match[1] == "EC").build()
     draft.share_record()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from daq.errors import InputError
@@ -26,12 +25,13 @@ class Result:
         text: of the new file; None where something was refused.
         steps: how many steps of the source could be said; loops not counted.
         mistake: what `daq check` says of the protocol, if anything.
+        capacity_Ah: nominal, if it was given or the source says it.
     """
 
     text: str | None
     steps: int
     mistake: InputError | None = None
-    tables: Mapping[str, str] = field(default_factory=dict[str, str])
+    capacity_Ah: float | None = None
 
 
 def read_bounded(path: Path) -> bytes:
@@ -63,13 +63,14 @@ def imported(content: bytes, source: str, task: Task) -> Result:
     if task.findings.refused:
         return Result(None, steps)
     text = write(draft)
-    return Result(text, steps, _mistake(text, task), draft.tables)
+    capacity_Ah = draft.capacity_Ah or task.capacity_Ah
+    return Result(text, steps, _mistake(text, capacity_Ah), capacity_Ah)
 
 
-def _mistake(text: str, task: Task) -> InputError | None:
+def _mistake(text: str, capacity_Ah: float | None) -> InputError | None:
     try:
         source = parse_protocol(text, "the result")
-        compile_protocol(source, Cell("any", task.capacity_Ah or 1.0), [])
+        compile_protocol(source, Cell("any", capacity_Ah or 1.0), [])
     except InputError as error:
         return error
     return None
@@ -101,4 +102,5 @@ def convert(path: Path, source: str, target: str, task: Task, content: bytes) ->
         return result
     if result.mistake is not None:
         raise result.mistake
-    return exported(parse_protocol(result.text, f"{path} as YAML"), target, task)
+    known = replace(task, capacity_Ah=result.capacity_Ah)
+    return exported(parse_protocol(result.text, f"{path} as YAML"), target, known)

@@ -105,7 +105,7 @@ class Draft:
 
     Attributes:
         head: the comment at the top.
-        tables: profiles by file name.
+        capacity_Ah: nominal, if it was given or the source says it.
     """
 
     name: str
@@ -114,7 +114,7 @@ class Draft:
     record: dict[str, str] = field(default_factory=dict[str, str])
     safety: dict[str, Any] = field(default_factory=dict[str, Any])
     version: str = "1.0.0"
-    tables: dict[str, str] = field(default_factory=dict[str, str])
+    capacity_Ah: float | None = None
 
     def share_record(self) -> None:
         """The recording rule of most steps becomes that of the protocol."""

@@ -265,6 +265,9 @@ class _Builder:
 
     def _chamber(self, said: Said) -> list[Step]:
         wanted_K = said.temperature_K or self.common_K
+        if wanted_K is None and self.told_K is not None:
+            what = "a step without a temperature after one with: the ambient one of a model"
+            self.task.findings.change(said.place, what, "leaves the chamber where it is")
         if wanted_K is None or wanted_K == self.told_K:
             return []
         self.told_K = wanted_K

@@ -72,7 +72,9 @@ def read(content: bytes, task: Task) -> Draft:
             task.findings.leave(top.place(key), f"{key}: how tomato handles the job")
     head = [f"From {task.file}, a tomato payload of version {version}."]
     techniques = _techniques(top, version, task)
-    return Draft(name_from(name), head, _steps(techniques, task), _record(techniques))
+    steps = _steps(techniques, task)
+    record = _record(techniques)
+    return Draft(name_from(name), head, steps, record, capacity_Ah=task.capacity_Ah)
 
 
 def _version(top: Item) -> str:

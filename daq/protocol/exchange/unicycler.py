@@ -50,6 +50,7 @@ def read(content: bytes, task: Task) -> Draft:
     if task.capacity_Ah is None and capacity_mAh:
         task = replace(task, capacity_Ah=saying.scaled(capacity_mAh, -3))
     draft = Draft(name_from(sample.text("name").replace("$NAME", "")), _head(task, sample), [])
+    draft.capacity_Ah = task.capacity_Ah
     with task.findings.collecting():
         draft.record = _record(top.item("record"))
     with task.findings.collecting():

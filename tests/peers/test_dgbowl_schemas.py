@@ -1,4 +1,4 @@
-"""tomato's own schemas take the payloads that we read; one payload reads the same in each version."""
+"""tomato's own schemas take the payloads that we read, and all versions of one read the same."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ _SEEN = 64 * 1024
 _SIGNS: tuple[tuple[str, str], ...] = (
     (r"\s*<\?xml|\s*<MaccorTestProcedure", "maccor"),
     (r"(?:BT|EC)-LAB SETTING FILE", "biologic"),
-    (r"\[Version Section\]|\[Schedule\]", "arbin"),
+    (r"(?:[^\n]*\n){0,3}\[(?:Version Section|Schedule)\]", "arbin"),
     (r'\s*\{.*"cycles"\s*:', "pybamm-config"),
     (r'\s*\{(?=.*"method"\s*:).*"(?:technique|technique_name|tomato)"\s*:', "tomato"),
     (r'\s*\{(?=.*"method"\s*:).*"(?:record|unicycler)"\s*:', "unicycler"),

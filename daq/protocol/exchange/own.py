@@ -36,6 +36,7 @@ class Phase:
         time_s: its normal end; None where only something else ends it.
         from_volts, rate_V_per_s: of a scan.
         values: of a spectrum, as written.
+        record: its own recording rule, as written.
     """
 
     kind: PhaseKind
@@ -50,6 +51,7 @@ class Phase:
     rate_V_per_s: float = 0.0
     celsius: float = 0.0
     values: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    record: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(slots=True)
@@ -108,7 +110,10 @@ class _Walker:
             word = next((key for key in step if key not in _BOOKKEEPING), "step")
             raise InputError(f"`{word}` has no counterpart", place=place)
         self._beside(step, kind, where)
-        return list(getattr(self, f"_{kind}")(_Source(self, step, where, place)))
+        phases: list[Phase] = getattr(self, f"_{kind}")(_Source(self, step, where, place))
+        for phase in phases:
+            phase.record = step.get("record", {})
+        return list(phases)
 
     def _repeat(self, step: dict[str, Any], where: Where) -> Passes:
         place = self.document.place(where)
@@ -121,14 +126,13 @@ class _Walker:
         """Keys that any step may have."""
         for key in step:
             place = self.document.place((*where, key))
-            if key in ("record", "limits"):
-                what = f"`{key}` of a step"
-                self.task.findings.change(place, what, "leaves it out")
+            if key == "limits":
+                self.task.findings.change(place, "`limits` of a step", "leaves them out")
             elif key in _BOOKKEEPING:
                 self.task.findings.leave(place, f"`{key}` of a step")
             elif key == "at_most":
                 self.task.findings.leave(place, "at_most: they fail no run when a step takes long")
-            elif key not in (kind, "until", "soak"):
+            elif key not in (kind, "until", "soak", "record"):
                 raise InputError(f"`{key}` of a {kind} has no counterpart", place=place)
 
     def _rest(self, at: _Source) -> list[Phase]:

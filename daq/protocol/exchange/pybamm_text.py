@@ -100,7 +100,7 @@ class _Literal:
 
     def _parsed(self) -> ast.expr:
         try:
-            return ast.parse(self._text.strip(), mode="eval").body
+            return ast.parse(f"({self._text}\n)", mode="eval").body  # so that lines may be broken
         except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
             line = getattr(error, "lineno", None) or 1
             raise InputError(
@@ -143,9 +143,8 @@ class _Literal:
         return Times(times, self._nodes(inner, depth + 1), self._place(node))
 
     def _place(self, node: ast.expr) -> Place:
-        skipped = len(self._text) - len(self._text.lstrip())
-        lines = self._text.count("\n", 0, skipped)
-        return self._task.place(node.lineno + lines, node.col_offset + 1)
+        column = node.col_offset if node.lineno == 1 else node.col_offset + 1
+        return self._task.place(node.lineno, column)
 
     def _refuse(self, node: ast.expr, message: str) -> InputError:
         return InputError(message, place=self._place(node))

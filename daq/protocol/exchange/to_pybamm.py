@@ -80,6 +80,8 @@ def _sentence(phase: Phase) -> str:
         words += f" for {_time(phase.time_s)}"
     if ends:
         words += f"{' or' if phase.time_s is not None else ''} until {ends[0]}"
+    if "every" in phase.record:
+        words += f" ({_time(units.parse(phase.record['every'], units.TIME))} period)"
     return words
 
 
@@ -167,6 +169,8 @@ class _Config:
             step["duration"] = phase.time_s
         if ends := _terminations(phase):
             step["terminations"] = ends
+        if "every" in phase.record:
+            step["period"] = units.parse(phase.record["every"], units.TIME)
         if self._kelvin is not None:
             step["temperature"] = self._kelvin
         return step

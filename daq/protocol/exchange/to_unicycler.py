@@ -108,6 +108,8 @@ class _Writer:
         if phase.kind == "chamber":
             self._task.findings.change(phase.place, "a temperature", "leaves it out")
             return []
+        if phase.record:
+            self._task.findings.change(phase.place, "`record` of a step", "leaves it out")
         return [self._step(phase)]
 
     def _step(self, phase: Phase) -> dict[str, Any]:

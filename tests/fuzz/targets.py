@@ -11,7 +11,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.fuzz import driver_targets, gate_target, simulator_targets, state_targets, text_targets
+from tests.fuzz import (
+    driver_targets,
+    exchange_target,
+    gate_target,
+    simulator_targets,
+    state_targets,
+    text_targets,
+)
 
 CORPUS = Path(__file__).parent / "corpus"
 
@@ -24,6 +31,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "local_socket": text_targets.local_socket,
     "resource": text_targets.resource,
     "units": text_targets.units,
+    "exchange": exchange_target.exchange,
     "text_line": driver_targets.text_line_alone,
     "modbus_rtu": driver_targets.modbus_rtu,
     "modbus_tcp": driver_targets.modbus_tcp,

@@ -15,7 +15,7 @@ from tests.fuzz.targets import TARGETS, run, seeds
 
 PER_SECOND = 60
 SHORT_S = 1.0
-SLOW = {"lab": 8, "protocol": 4, "yaml": 4}
+SLOW = {"lab": 8, "protocol": 4, "yaml": 4, "exchange": 4}
 """How many times fewer examples: these take milliseconds each."""
 
 WORDS = [

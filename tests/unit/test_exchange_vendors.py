@@ -141,10 +141,12 @@ def test_an_arbin_schedule_loops_while_the_cycle_count_allows():
     assert first["cccv"] == {"charge": "110 mA", "voltage": "3.6 V"}
     assert first["until"] == ["current <= 22 mA for 1 s", "time >= 15 h"]
     assert loop["repeat"] == 10000
-    charge, _, discharge, test = loop["steps"]
+    charge, _, discharge, question, rest = loop["steps"]
     assert "cycle.charge >= 86 mAh" in charge["until"]
     assert discharge["cccv"] == {"discharge": "4.4 A", "voltage": "2 V"}
-    assert test["until"] == [{"when": "cycle.discharge <= 825 mAh", "end": "run"}]
+    assert question == {"if": "cycle.discharge <= 825 mAh", "then": [{"end": "run"}]}
+    assert rest["rest"] == "5 min"
+    assert came.result.mistake is None
 
 
 def test_arbin_capacities_count_since_a_reset_which_must_be_allowed():

@@ -176,10 +176,10 @@ def test_a_jump_further_on_gets_a_label_and_one_beyond_the_end_ends_the_run():
     steps = [step(0, When("voltage >= 4 V", to=2), When("time >= 1 h", to=99)), step(1), step(2)]
     assert resolved(steps, end=3) == []
     assert steps[0].data()["until"] == [
-        {"when": "voltage >= 4 V", "goto": "step-3"},
+        {"when": "voltage >= 4 V", "goto": "step_3"},
         {"when": "time >= 1 h", "end": "run"},
     ]
-    assert steps[2].data()["label"] == "step-3"
+    assert steps[2].data()["label"] == "step_3"
 
 
 def test_a_jump_back_and_a_jump_into_a_loop_are_refused():

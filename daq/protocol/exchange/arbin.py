@@ -127,26 +127,26 @@ class _Builder:
         items: list[Step | Loop] = []
         for index, section in enumerate(self._steps):
             with self._task.findings.collecting():
-                items.append(self._item(index, section))
+                items += self._items(index, section)
         if self._task.findings.refused:
             return [one for one in items if isinstance(one, Step)]
         steps = nest(items)
         resolve(steps, len(self._steps), self._task)
         return steps
 
-    def _item(self, index: int, section: Section) -> Step | Loop:
+    def _items(self, index: int, section: Section) -> list[Step | Loop]:
         place = self._task.place(section.line)
         limits = self._limits(index)
         kind = section.get("m_szStepCtrlType")
         if kind == "Set Variable(s)":
-            return self._loop(index, section, limits, place)
+            return [self._loop(index, section, limits, place)]
         step = self._step(kind, section, place)
         step.index = index
         step.origin = f"step {index}, {section.get('m_szLabel')}"
         self._apply(step, limits)
         if rule := self._record(limits):
             step.more["record"] = rule
-        return step
+        return [*_asked_before(step), step]
 
     def _limits(self, index: int) -> list[_Limit]:
         found: list[_Limit] = []
@@ -278,6 +278,24 @@ class _Builder:
                 text = f"{left} together with {limit.equations[1][0]}: records from the beginning"
                 self._task.findings.leave(limit.place, text)
         return rule
+
+
+def _asked_before(step: Step) -> list[Step]:
+    """No charge moves in a rest: a limit of the capacity is a question before it.
+
+    Raises:
+        InputError: it goes on somewhere else than at the end.
+    """
+    found: list[Step] = []
+    for when in [one for one in step.until if "rest" in step.keys]:
+        if not when.condition.startswith("cycle."):
+            continue
+        if when.goes is None:
+            raise InputError("a rest that ends by a capacity", place=step.place)
+        question = {"if": when.condition, "then": [dict([when.goes])]}
+        found.append(Step(question, step.place, step.index, step.origin))
+        step.until.remove(when)
+    return found
 
 
 _CAPACITIES = {

@@ -37,7 +37,7 @@ class When:
 
     Attributes:
         to: the step where it goes on, by the source's own count; None: with the next one.
-        goes: the same as our YAML says it, such as `("goto", "step-17")`.
+        goes: the same as our YAML says it, such as `("goto", "step_17")`.
     """
 
     condition: str

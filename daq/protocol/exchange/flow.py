@@ -124,7 +124,7 @@ def _onwards(when: When, outwards: int, distance: int, target: Step, step: Step)
         return When(when.condition)
     if distance == 1 and outwards == 1:
         return When(when.condition, goes=("end", "repeat"))
-    target.label = target.label or f"step-{target.index + 1}"
+    target.label = target.label or f"step_{target.index + 1}"
     return When(when.condition, goes=("goto", target.label))
 
 

@@ -61,6 +61,8 @@ class _Level:
     place: Place
     note: str
     steps: list[Step] = field(default_factory=list[Step])
+    empty: bool = True
+    """Whether nothing stands in it, not even what was refused."""
     advances: list[tuple[int, Place]] = field(default_factory=list[tuple[int, Place]])
 
 
@@ -102,14 +104,16 @@ class _Builder:
         elif kind == "End":
             self._gone[index] = 1 << 30
         else:
+            self._levels[-1].empty = False
             self._levels[-1].steps.append(self._step(index, kind, node, place))
 
     def _close(self, name: str, index: int, node: Node, place: Place) -> None:
         if self._levels[-1].name != name:
             raise InputError(f"a Loop without its {name}", place=place)
         level = self._levels.pop()
-        if not level.steps:
+        if level.empty:
             raise InputError("the loop holds no step", place=place)
+        self._levels[-1].empty = False
         step = Step({"repeat": _passes(node, index, place)}, level.place, level.index, level.note)
         step.steps = level.steps
         self._cycles(level, step, index)

@@ -20,6 +20,7 @@ from daq.units import Kind
 from daq.yamlfile import Document, Where
 
 PhaseKind = Literal["rest", "current", "hold", "scan", "eis", "chamber"]
+_DRIVES = (units.RATE, units.CURRENT, units.POWER, units.RESISTANCE)
 _STEPS = ("rest", "charge", "discharge", "hold", "cccv", "pulse", "ramp", "chamber", "eis")
 _BOOKKEEPING = ("label", "save", "soc", "cycle")
 _CONDITION = re.compile(r"\s*(voltage|current|time)\s*(>=|<=)\s*([^\s].*?)\s*")
@@ -172,7 +173,7 @@ class _Walker:
         at.refuse_until()
         if set(ramp) != {"voltage", "rate", "from"}:
             raise at.refused("only a ramp of the voltage with `from` has a counterpart")
-        rate = at.rate_V_per_s(ramp["rate"])
+        rate = at.quantity(ramp["rate"], units.VOLTAGE_RATE)
         start, end = at.volts(ramp["from"]), at.volts(ramp["voltage"])
         return [Phase("scan", at.place, volts=end, from_volts=start, rate_V_per_s=rate)]
 
@@ -205,20 +206,12 @@ class _Source:
     def volts(self, text: Any) -> float:
         return units.parse(text, units.VOLTAGE)
 
-    def rate_V_per_s(self, text: str) -> float:
-        """Of "0.5 mV/s": the voltage and the time, each by itself."""
-        volts, _, per = text.partition("/")
-        seconds = {"s": 1.0, "min": 60.0, "h": 3600.0}.get(per.strip())
-        if seconds is None:
-            raise self.refused(f"{show(text)} is not the rate of a voltage")
-        return units.parse(volts.strip(), units.VOLTAGE) / seconds
-
     def driven(self, way: str, text: Any) -> Phase:
         return Phase("current", self.place, way=way, drive=self.drive(text))
 
     def drive(self, text: Any) -> Drive:
         try:
-            amount = units.parse_any(text, units.RATE, units.CURRENT, units.POWER)
+            amount = units.parse_any(text, *_DRIVES)
         except InputError as error:
             raise self.refused(error.message) from error
         return Drive(amount.value, amount.kind.unit)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bench import (
     backfill,
+    columnar,
     commit,
     death,
     engine,
@@ -28,7 +29,7 @@ from bench.table import lines
 from bench.window import Figures
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = "abcdefghij"
+PARTS = "abcdefghijk"
 
 
 def main() -> None:
@@ -51,6 +52,7 @@ def main() -> None:
         "h": lambda: rebuild.run(scale * rebuild.MEGABYTES),
         "i": startup.run,
         "j": lambda: death.run(max(2, int(scale * 20))),
+        "k": lambda: columnar.run(int(scale * columnar.RECORDS)),
     }
     report: Figures = {"machine": _machine()}
     for part in options.only.split(","):

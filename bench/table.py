@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import inf
 
-from bench import death
+from bench import columnar, death
 from bench.window import Figures
 
 
@@ -38,6 +38,7 @@ def lines(report: Figures) -> Iterator[Line]:
         "h": _rebuild,
         "i": _startup,
         "j": _death,
+        "k": _columnar,
     }
     for part, make in makers.items():
         if part in report:
@@ -143,6 +144,23 @@ def _death(found: Figures) -> Iterator[Line]:
     for way, goal_s in death.GOALS_S.items():
         good = found[way]["max"] <= goal_s
         yield Line("j", f"death to OFF, {way}, s", _spread(found[way]), f"max <= {goal_s:g}", good)
+
+
+def _columnar(found: Figures) -> Iterator[Line]:
+    part = found["records"] / columnar.RECORDS
+    for job, goal_s in (("export", columnar.GOAL_EXPORT_S), ("plot", columnar.GOAL_PLOT_S)):
+        ours, plain = found[job], found[f"pandas_{job}"]
+        goal_s *= part
+        times = f"{ours['took_s']:.1f} / {plain['took_s']:.1f} = 1 : {found[f'{job}_ratio']:.1f}"
+        what = f"{job} of {found['records']:,} records, ours / pandas"
+        yield Line("k", f"{what}, s", times, f"<= {goal_s:g}", ours["took_s"] <= goal_s)
+        costs = f"{ours['cpu_s']:.1f} / {plain['cpu_s']:.1f}"
+        yield Line("k", f"{job}, CPU s", costs)
+        peaks = f"{ours['peak_MB']:.0f} / {plain['peak_MB']:.0f}"
+        good = ours["peak_MB"] <= columnar.GOAL_MB
+        yield Line("k", f"{job}, peak memory, MB", peaks, f"<= {columnar.GOAL_MB:g}", good)
+    written = f"{found['export']['written_MB']:.0f} / {found['pandas_export']['written_MB']:.0f}"
+    yield Line("k", "export, MB written", written)
 
 
 def _spread(values: dict[str, float]) -> str:

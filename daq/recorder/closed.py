@@ -23,8 +23,9 @@ from daq.recorder.hashes import digested, hash_file, hash_line
 from daq.recorder.layout import RunFile, h5py
 from daq.recorder.room import require_room
 
-_CHUNK = 4096  # rows; about 0.8 MB, small enough to read a part of a run
-_PACKED: dict[str, Any] = {"shuffle": True, "compression": "gzip", "compression_opts": 1}
+CHUNK = 4096  # rows; about 0.8 MB, small enough to read a part of a run
+PACKED: dict[str, Any] = {"shuffle": True, "compression": "gzip", "compression_opts": 1}
+"""How tables are stored; `chunks` reads columns out of what is stored so."""
 
 
 class NotAsWritten(DaqError):  # noqa: N818 - named like the other errors
@@ -65,7 +66,7 @@ def _write(path: Path, reader: JournalReader, run: RunInfo) -> Generator[None, N
     tables = _Tables([], derive.spectrum_rows(events), derive.event_rows(events))
     with RunFile(path, "closed") as file:
         file.describe(run, events)
-        raw = file.table("raw_data", columns.RAW, chunks=(_CHUNK,), **_PACKED)
+        raw = file.table("raw_data", columns.RAW, chunks=(CHUNK,), **PACKED)
         fold = derive.CycleFold()
         for rows in _raw_rows(reader, run):
             raw.append(rows)
@@ -92,7 +93,7 @@ def _digest(rows: Any) -> bytes:
 
 def _small(file: RunFile, name: str, table: tuple[columns.Column, ...], rows: Rows) -> None:
     chunks = (max(1, min(len(rows), 1024)),)
-    file.table(name, table, chunks=chunks, **_PACKED).append(rows)
+    file.table(name, table, chunks=chunks, **PACKED).append(rows)
 
 
 def _compare(path: Path, written: _Tables) -> Iterator[None]:

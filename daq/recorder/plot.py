@@ -15,10 +15,8 @@ from daq.journal import JournalReader
 from daq.recorder import metadata
 from daq.recorder.columns import Rows
 from daq.recorder.source import Source, open_source
+from daq.recorder.thin import EDGES, Floats, Overview
 
-Floats = npt.NDArray[np.float64]
-
-_MOST_POINTS = 20_000
 _MOST_SPANS = 400
 _APART = 0.075  # of the width: two names of cycles
 _BLUE, _RED, _GREEN, _INK = "#1f5fa8", "#c0392b", "#2e7d5b", "#333333"
@@ -49,9 +47,9 @@ _SIGNALS = (
     ("current", "Current / A", _RED),
     ("temperature", "Temperature / °C", _GREEN),
 )
-COLUMNS = ("test_time", "step_index", "step_count", "cycle_number", "chamber_degC") + tuple(
-    name for name, _, _ in _SIGNALS
-)
+_CHAMBER = "chamber_degC"
+LINES = (*(name for name, _, _ in _SIGNALS), _CHAMBER)
+"""The columns that `draw_time` draws as lines."""
 
 
 def plot(origin: JournalReader | Path, out: Path, run: str = "") -> Path:
@@ -69,7 +67,7 @@ def plot(origin: JournalReader | Path, out: Path, run: str = "") -> Path:
     matplotlib: Any = importlib.import_module("matplotlib")
     figures: Any = importlib.import_module("matplotlib.figure")
     source = open_source(origin, run)
-    data, spectra = _collect(source), source.spectra()
+    data, spectra = Overview(source.columns([*EDGES, *LINES]), LINES), source.spectra()
     with matplotlib.rc_context(STYLE):
         figure = figures.Figure(figsize=(15 if len(spectra) else 10.5, 7.2), layout="constrained")
         _titles(figure, source)
@@ -80,12 +78,6 @@ def plot(origin: JournalReader | Path, out: Path, run: str = "") -> Path:
         out.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(out, dpi=130)
     return out
-
-
-def _collect(source: Source) -> dict[str, npt.NDArray[Any]]:
-    parts = [{name: rows[name].copy() for name in COLUMNS} for rows in source.batches()]
-    empty = np.empty(0)
-    return {name: np.concatenate([empty, *(part[name] for part in parts)]) for name in COLUMNS}
 
 
 def _titles(figure: Any, source: Source) -> None:
@@ -112,33 +104,34 @@ def _panes(figure: Any, with_spectra: bool) -> tuple[Any, Any]:
 # Over time.
 
 
-def draw_time(axes: Any, data: Mapping[str, npt.NDArray[Any]], kinds: dict[int, str]) -> None:
+def draw_time(axes: Any, data: Overview, kinds: dict[int, str]) -> None:
     """Voltage, current and temperature on three axes, one below the other.
 
     Args:
         axes: the three.
-        data: columns of `/raw_data`, at least `COLUMNS`.
+        data: of the run, with `LINES`.
         kinds: see `metadata.step_kinds`.
     """
-    hours = data["test_time"] / 3600
     for axis, (name, label, colour) in zip(axes, _SIGNALS, strict=True):
-        axis.plot(*decimate(hours, data[name]), color=colour, linewidth=1.3, zorder=3)
+        axis.plot(*data.line(name), color=colour, linewidth=1.3, zorder=3)
         axis.set_ylabel(label)
     axes[1].axhline(0, color="#999999", linewidth=0.7, zorder=2)
-    if np.isfinite(data["chamber_degC"]).any():
-        _draw_chamber(axes[2], hours, data["chamber_degC"])
+    _draw_chamber(axes[2], *data.line(_CHAMBER))
+    hours = data.edges("test_time") / 3600
     _shade_steps(axes, hours, data, kinds)
-    _mark_cycles(axes[0], hours, data["cycle_number"])
+    _mark_cycles(axes[0], hours, data.edges("cycle_number"))
     axes[2].set_xlabel("Time / h")
     if len(hours):
         axes[2].set_xlim(0, max(float(hours[-1]), 1e-3))
 
 
 def _draw_chamber(axis: Any, hours: Floats, chamber: Floats) -> None:
-    axis.lines[0].set_label("cell")
     known = np.isfinite(chamber)
-    x, y = decimate(hours[known], chamber[known])
-    axis.plot(x, y, color="#888888", linewidth=1, linestyle="--", label="chamber", zorder=2)
+    if not known.any():
+        return
+    axis.lines[0].set_label("cell")
+    style = {"color": "#888888", "linewidth": 1, "linestyle": "--", "zorder": 2}
+    axis.plot(hours[known], chamber[known], label="chamber", **style)
     legend_above(axis)
 
 
@@ -148,13 +141,12 @@ def legend_above(axis: Any, **options: Any) -> None:
     axis.legend(**{**place, "ncols": 6, "fontsize": 8.5, **options})
 
 
-def _shade_steps(
-    axes: Any, hours: Floats, data: Mapping[str, npt.NDArray[Any]], kinds: dict[int, str]
-) -> None:
+def _shade_steps(axes: Any, hours: Floats, data: Overview, kinds: dict[int, str]) -> None:
     """A light background per kind of step; none when there are too many to tell apart."""
     spans: dict[str, list[tuple[float, float]]] = {}
-    for start, end in _stretches(data["step_count"]):
-        kind = kinds.get(int(data["step_index"][start]), "")
+    steps = data.edges("step_index")
+    for start, end in _stretches(data.edges("step_count")):
+        kind = kinds.get(int(steps[start]), "")
         if kind in _TINTS:
             spans.setdefault(kind, []).append((hours[start], hours[end] - hours[start]))
     if sum(map(len, spans.values())) > _MOST_SPANS:
@@ -192,21 +184,6 @@ def _stretches(values: npt.NDArray[Any]) -> list[tuple[int, int]]:
         return []
     cuts = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values) - 1]
     return list(pairwise(cuts))
-
-
-def decimate(x: Floats, y: Floats, most: int = _MOST_POINTS) -> tuple[Floats, Floats]:
-    """At most about `most` points that draw the same line: lowest and highest of each bucket."""
-    if len(x) <= most:
-        return x, y
-    size = -(-len(x) // (most // 2))
-    whole = len(x) // size * size
-    buckets = y[:whole].reshape(-1, size)
-    starts = np.arange(0, whole, size)
-    # NaN must not win: it counts as neither lowest nor highest.
-    low = starts + np.where(np.isnan(buckets), np.inf, buckets).argmin(axis=1)
-    high = starts + np.where(np.isnan(buckets), -np.inf, buckets).argmax(axis=1)
-    kept = np.unique(np.concatenate([low, high, np.arange(whole, len(x)), [0, len(x) - 1]]))
-    return x[kept], y[kept]
 
 
 # Spectra.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from daq.figures.moved import Floats
-from daq.recorder.plot import decimate
+from daq.recorder.thin import decimate
 from daq.report.data import RunData
 from daq.report.style import colour, few, new_figure, styled
 from daq.report.summary import Differential, Summary

@@ -10,7 +10,8 @@ import numpy as np
 
 from daq.figures.pulses import TIMES_S, Pulse
 from daq.figures.scopes import CycleFigures
-from daq.recorder.plot import COLUMNS, draw_time, ohm_scale
+from daq.recorder.plot import LINES, draw_time, ohm_scale
+from daq.recorder.thin import Overview
 from daq.report.curves import beside
 from daq.report.style import (
     BLACK,
@@ -34,11 +35,11 @@ PULSE_S = 120.0
 def time_picture(summary: Summary) -> Any:
     """Voltage, current and temperature over time, gaps marked."""
     data = summary.data
-    columns = {name: data.rows[name] for name in COLUMNS}
+    overview = Overview(iter([data.rows]), LINES)
     with styled():
         figure = new_figure(10.5, 6.6)
         axes = figure.subplots(3, 1, sharex=True, height_ratios=(3, 2, 1.6))
-        draw_time(axes, columns, data.step_kinds)
+        draw_time(axes, overview, data.step_kinds)
         began_s = float(data.rows["time"][0] - data.rows["test_time"][0])
         for gap in summary.gaps:
             start, end = (float(gap.data[key]) - began_s for key in ("from_utc_s", "to_utc_s"))

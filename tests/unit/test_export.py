@@ -300,14 +300,3 @@ def test_a_run_that_has_only_begun_is_drawn_too(tmp_path: Path) -> None:
         header, data = table(export.export(reader, "C1-1", "csv", tmp_path))
     assert header[0] == "test_time_s"
     assert data["test_time_s"] == []
-
-
-def test_a_thinned_line_keeps_its_extremes_and_its_ends() -> None:
-    x = np.arange(1_000_003.0)
-    y = np.sin(x / 5e4)
-    y[123_456], y[654_321], y[5] = 9.0, -9.0, math.nan
-    thin_x, thin_y = plot.decimate(x, y)
-    assert len(thin_x) <= 21_000
-    assert (np.nanmax(thin_y), np.nanmin(thin_y)) == (9.0, -9.0)
-    assert (thin_x[0], thin_x[-1]) == (x[0], x[-1])
-    assert (np.diff(thin_x) > 0).all()

@@ -2,7 +2,7 @@
 
     python -m bench.columnar [RECORDS]
 
-Each job runs in a process of its own, with nothing else of this bench beside it; a process's time is
+Each job runs in a process of its own, one after the other; a process's time is
 the clock's from its start to its end, imports among it, and its memory the most it ever held. The
 plain way is what one would write in a notebook: the whole table into a frame, the derived columns,
 `to_parquet`; and `plot` of all points.

@@ -393,7 +393,13 @@ def _protocol_document(
         "sha256": program.sha256,
         "parameters": dict(parameters),
         "steps": [
-            {"number": step.number, "kind": step.kind.value, "text": step.text, "line": step.line}
+            {
+                "number": step.number,
+                "kind": step.kind.value,
+                "follows": step.course and step.course.follows.value,
+                "text": step.text,
+                "line": step.line,
+            }
             for step in program.steps
         ],
         "expected_s": number(program.expected_s),

@@ -18,17 +18,25 @@ from daq.recorder.source import Source
 
 ONTOLOGY = "1.3.0"
 _FIRST = ("test_time", "voltage", "current", "time", "cycle_number", "step_count", "chamber_degC")
-# The vocabulary is open; these are the values that the ontology names, and two of the same make.
+# The vocabulary is open: those that the ontology names, and others of the same make. `{}` is what
+# is kept constant: current, power or resistance.
 _STEP_TYPES = {
-    "rest": "REST",
-    "charge": "CC_CHG",
-    "discharge": "CC_DCH",
-    "hold": "CV_CHG",
-    "cccv": "CCCV_CHG",
-    "chamber": "REST",
-    "eis": "EIS",
+    "rest": ("REST", "REST"),
+    "charge": ("{}_CHG", "{}_DCH"),
+    "discharge": ("{}_CHG", "{}_DCH"),
+    "pulse": ("{}_CHG", "{}_DCH"),
+    "hold": ("CV_CHG", "CV_DCH"),
+    "cccv": ("CCCV_CHG", "CCCV_DCH"),
+    "ramp": ("RAMP", "RAMP"),
+    "profile": ("PROFILE", "PROFILE"),
+    "chamber": ("REST", "REST"),
+    "operator": ("REST", "REST"),
+    "eis": ("EIS", "EIS"),
 }
-_OTHER_WAY = {"CV_CHG": "CV_DCH", "CCCV_CHG": "CCCV_DCH"}
+"""Kind of step -> its type when charge goes in, and when it goes out."""
+KINDS = tuple(_STEP_TYPES)
+_FIXED = {"charge": 0, "discharge": 1}  # whatever an open output seems to do
+_KEPT = {"power": "CP", "resistance": "CR"}
 _SCOPES = (("", ""), ("step_", "Step "), ("cycle_", "Cycle "))
 
 
@@ -57,19 +65,28 @@ def step_type(source: Source, header: str) -> Field:
     and before it has moved any, the current.
     """
     kinds = metadata.step_kinds(source.facts)
-    last = max(kinds, default=0)
-    types = [_STEP_TYPES.get(kinds.get(number, ""), "") for number in range(last + 2)]
-    into = np.array(types)
-    out = np.array([_OTHER_WAY.get(name, name) for name in types])
+    follows = metadata.step_follows(source.facts)
+    last = max(kinds, default=0) + 1  # a step that is not known has the type of this one: none
+    both = [_types(kinds.get(n, ""), follows.get(n, "")) for n in range(last + 1)]
+    into, out = (np.array([pair[way] for pair in both]) for way in (0, 1))
 
     def values(rows: Batch, _before: int) -> Values:
-        step = np.clip(rows["step_index"], 0, last + 1)
+        step = np.clip(rows["step_index"], 0, last)
         moved = rows["step_charge_Ah"] - rows["step_discharge_Ah"]
         outwards = np.where(moved == 0.0, rows["current"], moved) < 0.0
         return np.where(outwards, out[step], into[step])
 
     needs = ("step_index", "step_charge_Ah", "step_discharge_Ah", "current")
     return Field(header, needs, values, {"description": "Kind of the step"})
+
+
+def _types(kind: str, follows: str) -> tuple[str, str]:
+    """The type of a step when charge goes in, and when it goes out."""
+    kept = _KEPT.get(follows, "CC")
+    pair = [name.format(kept) for name in _STEP_TYPES.get(kind, ("", ""))]
+    if kind in _FIXED:
+        return pair[_FIXED[kind]], pair[_FIXED[kind]]
+    return pair[0], pair[1]
 
 
 def _power() -> Field:

@@ -42,6 +42,11 @@ def step_kinds(facts: Mapping[str, Any]) -> dict[int, str]:
     return {int(step["number"]): str(step["kind"]) for step in _steps(facts)}
 
 
+def step_follows(facts: Mapping[str, Any]) -> dict[int, str]:
+    """Number of each step of the protocol -> what its setpoint follows ("power" ...), or ""."""
+    return {int(step["number"]): str(step.get("follows") or "") for step in _steps(facts)}
+
+
 def step_texts(facts: Mapping[str, Any]) -> dict[int, str]:
     """Number of each step of the protocol -> its line ("charge: C/20")."""
     return {int(step["number"]): str(step.get("text") or step["kind"]) for step in _steps(facts)}

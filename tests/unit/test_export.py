@@ -19,7 +19,8 @@ from ruamel.yaml import YAML
 from daq.errors import InputError
 from daq.journal import JournalReader
 from daq.model import Record
-from daq.recorder import columns, export, plot, writers
+from daq.protocol.program import StepKind
+from daq.recorder import bdf, columns, export, plot, writers
 from daq.recorder.closed import write_closed
 from daq.recorder.cycles import cycle_table
 from daq.recorder.source import locate, open_source
@@ -128,6 +129,37 @@ def test_a_hold_that_lets_current_out_is_no_charge_step(tmp_path: Path) -> None:
     with JournalReader(tmp_path / "journal.sqlite") as reader:
         _, data = table(export.export(reader, "D1-1", "bdf", tmp_path))
     assert set(data["Step Type"]) == {"CV_DCH"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "follows", "moved_Ah", "expected"),
+    [
+        ("charge", None, 1.0, "CC_CHG"), ("charge", "power", 1.0, "CP_CHG"),
+        ("charge", None, -1e-9, "CC_CHG"), ("discharge", "resistance", -1.0, "CR_DCH"),
+        ("discharge", "power", -1.0, "CP_DCH"), ("pulse", None, 1.0, "CC_CHG"),
+        ("pulse", "power", -1.0, "CP_DCH"), ("cccv", None, 1.0, "CCCV_CHG"),
+        ("hold", None, -1.0, "CV_DCH"), ("ramp", "voltage", -1.0, "RAMP"),
+        ("profile", "power", -1.0, "PROFILE"), ("operator", None, 0.0, "REST"),
+        ("chamber", None, 0.0, "REST"), ("eis", None, 0.0, "EIS"), ("rest", None, 0.0, "REST"),
+    ],
+)  # fmt: skip
+def test_a_step_type_says_what_is_kept_constant_and_which_way_the_charge_goes(
+    tmp_path: Path, kind: str, follows: str | None, moved_Ah: float, expected: str
+) -> None:
+    step = {"number": 1, "kind": kind, "follows": follows, "text": "", "line": 1}
+    info = runs.run_info("E1-1", protocol={"name": "one", "steps": [step]})
+    record = Record(
+        info.station, info.id, 1.0, 1.0, runs.START_UTC_S, 3.7, moved_Ah, 25.0, 25.0, 0, 1, 1, 1,
+        max(moved_Ah, 0.0), max(-moved_Ah, 0.0), 0.0, 0.0,
+    )  # fmt: skip
+    runs.write(tmp_path / "journal.sqlite", (info, [record]))
+    with JournalReader(tmp_path / "journal.sqlite") as reader:
+        _, data = table(export.export(reader, "E1-1", "bdf", tmp_path))
+    assert data["Step Type"] == [expected]
+
+
+def test_every_kind_of_step_that_makes_records_has_a_step_type() -> None:
+    assert set(bdf.KINDS) == {kind.value for kind in StepKind} - {"set"}
 
 
 def test_bdf_is_named_after_lab_cell_and_start(folder: Path, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ class Trends:
     def begin(self) -> None:
         """Forget: the step begins or goes on after a pause."""
         self.highest_V = -inf
-        self.since_s = [nan] * self._holds
+        self.since_s[:] = [nan] * self._holds  # the checks hold on to this very list
         for slope in (*self._voltage.values(), *self._temperature.values()):
             slope.load(())
 

@@ -14,9 +14,10 @@ from math import inf
 from daq.checks import NOTHING_SET
 from daq.driver import Range
 from daq.model import Cell
-from daq.protocol.build import Builder, Source, Tier, intersection
+from daq.protocol.build import Builder, Source
 from daq.protocol.program import End, Instruction, Program, RecordRule, Repeat, Step
 from daq.protocol.schema import ProtocolModel
+from daq.protocol.site import Tier, intersection
 from daq.protocol.source import ProtocolSource, Value, overridden
 from daq.protocol.steps.base import add_list
 

@@ -17,10 +17,11 @@ from pydantic import Field
 from daq import units
 from daq.filemodel import FileModel, Word
 from daq.model import NO_CHARGE_BELOW_DEGC, Limits, Setpoint, intersect
-from daq.protocol.build import Builder, Ends, Site
+from daq.protocol.build import Builder
 from daq.protocol.clause import Clause
 from daq.protocol.condition import Goes
 from daq.protocol.program import Charged, RecordRule, Step, StepKind
+from daq.protocol.site import Ends, Site
 from daq.protocol.steps.soc import StateOfCharge
 from daq.protocol.until import Until
 from daq.quantities import Duration, LimitsModel

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from daq import units
 from daq.filemodel import FileModel
-from daq.protocol.build import Site
 from daq.protocol.program import Soak, Step
+from daq.protocol.site import Site
 from daq.protocol.steps.base import StepModel
 from daq.quantities import Duration, Temperature
 from daq.quantities import Quantity as WithUnit

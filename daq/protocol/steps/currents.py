@@ -10,10 +10,10 @@ from pydantic import Field
 
 from daq import units
 from daq.model import Limits, Setpoint
-from daq.protocol.build import Ends, Site
 from daq.protocol.condition import Condition, Quantity
 from daq.protocol.course import Course, Follows
 from daq.protocol.program import Step
+from daq.protocol.site import Ends, Site
 from daq.protocol.steps import setpoints
 from daq.protocol.steps.base import CHARGES, DISCHARGES, MovingStep
 from daq.protocol.steps.ends import EITHER_WAY

@@ -11,8 +11,8 @@ from pydantic import Field, model_validator
 from daq import units
 from daq.filemodel import FileModel, mistake
 from daq.model import Setpoint, Spectrum
-from daq.protocol.build import Site
 from daq.protocol.program import Step
+from daq.protocol.site import Site
 from daq.protocol.steps.base import StepModel, directed
 from daq.protocol.steps.voltages import CurrentOrRate
 from daq.quantities import Duration

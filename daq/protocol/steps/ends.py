@@ -3,8 +3,8 @@
 A condition that holds from the beginning would end its step at once, and is in none of these.
 """
 
-from daq.protocol.build import Ends
 from daq.protocol.condition import MOVED, Quantity
+from daq.protocol.site import Ends
 
 _BOTH = (True, False)
 _SURROUNDINGS: Ends = frozenset(

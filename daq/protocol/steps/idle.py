@@ -7,9 +7,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from daq.filemodel import Name
-from daq.protocol.build import Ends, Site
 from daq.protocol.condition import Condition, Quantity
 from daq.protocol.program import Step
+from daq.protocol.site import Ends, Site
 from daq.protocol.steps.base import StepModel
 from daq.protocol.steps.ends import RESTING
 from daq.protocol.until import Until

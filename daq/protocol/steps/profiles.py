@@ -10,11 +10,11 @@ from daq import units
 from daq.errors import InputError
 from daq.filemodel import FileModel, mistake
 from daq.model import Setpoint
-from daq.protocol.build import Ends, Site
 from daq.protocol.condition import Condition
 from daq.protocol.context import reading
 from daq.protocol.course import Course, Follows
 from daq.protocol.program import Step
+from daq.protocol.site import Ends, Site
 from daq.protocol.steps import setpoints
 from daq.protocol.steps.base import CHARGES, DISCHARGES, StepModel
 from daq.protocol.steps.currents import within_range

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict, Field, model_validator
 
 from daq.filemodel import FileModel, mistake
-from daq.protocol.build import Builder, Site
+from daq.protocol.build import Builder
 from daq.protocol.condition import Condition, Quantity
 from daq.protocol.program import RecordRule, Step, StepKind
+from daq.protocol.site import Site
 from daq.protocol.steps.base import StepModel, describe
 from daq.protocol.steps.currents import Charge, Discharge, Drive
 from daq.protocol.until import Until

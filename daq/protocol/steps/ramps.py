@@ -10,9 +10,9 @@ from pydantic import ConfigDict, Field, model_validator
 
 from daq import units
 from daq.filemodel import FileModel, mistake
-from daq.protocol.build import Ends, Site
 from daq.protocol.course import Course, Follows
 from daq.protocol.program import Step
+from daq.protocol.site import Ends, Site
 from daq.protocol.steps import setpoints
 from daq.protocol.steps.base import CHARGES, DISCHARGES, StepModel
 from daq.protocol.steps.currents import within_range

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from math import inf, isfinite
 
 from daq.model import Setpoint, Span
-from daq.protocol.build import Site
 from daq.protocol.condition import Condition, Quantity
 from daq.protocol.program import StepKind
+from daq.protocol.site import Site
 
 VOLTAGE_MARGIN_V = 0.010
 CURRENT_MARGIN = 0.98

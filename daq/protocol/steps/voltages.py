@@ -9,9 +9,9 @@ from pydantic import ConfigDict, Field, model_validator
 from daq import units
 from daq.filemodel import FileModel, mistake
 from daq.model import Setpoint
-from daq.protocol.build import Ends, Site
 from daq.protocol.condition import Condition, Quantity
 from daq.protocol.program import Step
+from daq.protocol.site import Ends, Site
 from daq.protocol.steps import setpoints
 from daq.protocol.steps.base import CHARGES, DISCHARGES, MovingStep
 from daq.protocol.steps.currents import expected_s

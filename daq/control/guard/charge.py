@@ -69,7 +69,7 @@ class Charge:
         current, now = sample.reading.current_A, sample.time_s
         if not valid(current):
             return None
-        if self._last:
+        if self._last is not None:
             before, amps = self._last
             self._count((current + amps) / 2 * (now - before) / 3600)
         self._last = (now, current)

@@ -14,6 +14,7 @@ SETTLE_S = 1.0
 REGULATES_V, REGULATES_FRACTION = 0.010, 0.005
 """So near its setpoint the voltage is what the output regulates, whichever is more."""
 FLOWED_FRACTION = 0.5
+NOTHING: Span = (0.0, 0.0)
 EDGE_FRACTION = 0.05
 """A setpoint that moves the current by more is a step edge; constant power moves it by less."""
 
@@ -36,8 +37,7 @@ class Output:
         self.edge_s = -inf
         self.error_A = OFF_CURRENT_FRACTION * range_A
         self._since_s = -inf
-        self._allowed: Span = (0.0, 0.0)
-        self._leaving: Span = (0.0, 0.0)
+        self._allowed = self._leaving = NOTHING
         self._left_at_s = -inf
         self._count = 0
 
@@ -76,7 +76,7 @@ class Output:
 
     def command(self, setpoint: Setpoint | None, stamp_s: float) -> None:
         """Note what was last written to the instrument: a setpoint and ON, or None for OFF."""
-        allowed = (0.0, 0.0) if setpoint is None else (-setpoint.discharge_A, setpoint.charge_A)
+        allowed = NOTHING if setpoint is None else (-setpoint.discharge_A, setpoint.charge_A)
         if self.commanded_on != (setpoint is not None):
             self._since_s, self._left_at_s, self._count = stamp_s, -inf, 0
             self.edge_s = stamp_s
@@ -90,11 +90,8 @@ class Output:
         before = self.setpoint
         if setpoint is None or before is None:
             return False  # a switching, or nothing new
-        far = any(
-            abs(new - old) > EDGE_FRACTION * abs(old)
-            for new, old in zip(allowed, self._allowed, strict=True)
-        )
-        return far or setpoint.voltage_V != before.voltage_V
+        moved = any(_moved(allowed[way], self._allowed[way]) for way in (0, 1))
+        return moved or setpoint.voltage_V != before.voltage_V
 
     def check(self, sample: Sample) -> Trip | None:
         """Judge one sample of the cycler."""
@@ -124,6 +121,10 @@ class Output:
             return None
         state = "ON" if self.commanded_on else "OFF"
         return Trip("I1", f"{current_A:.6g} A flow; commanded {state}, {may_flow} A allowed")
+
+
+def _moved(new_A: float, old_A: float) -> bool:
+    return abs(new_A - old_A) > EDGE_FRACTION * abs(old_A)
 
 
 class Tracking:

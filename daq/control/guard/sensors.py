@@ -89,9 +89,9 @@ class Jump:
             return None
         last, self._last = self._last, (sample.time_s, volts)
         jumped, self._jumped = self._jumped, None
-        if jumped and (volts - jumped[0]) / jumped[1] >= STAYED:
+        if jumped is not None and (volts - jumped[0]) / jumped[1] >= STAYED:
             return Trip("R1", f"the voltage jumped from {jumped[0]:.6g} V to {volts:.6g} V")
-        if last and 0.0 < sample.time_s - last[0] <= LONGEST_LOOK_S:
+        if last is not None and 0.0 < sample.time_s - last[0] <= LONGEST_LOOK_S:
             self._look(last[1], volts - last[1], sample.time_s - last[0])
         return None
 
@@ -128,7 +128,7 @@ class Trail:
             self.repeats += 1
             return False
         lively = 0.0
-        if change < inf and change == change:
+        if change == change:  # the first reading differs from none
             self._least = min(self._least, change)
             lively = float(change >= LIVELY_LSB * self._least)
         # Liveliness fades with samples, but not while the reading stands: that is the question.

@@ -46,19 +46,17 @@ class Polls:
 
     def __init__(self, period_s: float) -> None:
         self._allowed_s = MISSED_POLLS * period_s
-        self._stamp_s = inf  # before the first answer there is nothing to miss
-        self._told = False
+        self._missed_at_s = inf  # before the first answer there is nothing to miss
 
     def answered(self, stamp_s: float) -> None:
         """The cycler has answered."""
-        self._stamp_s = stamp_s
-        self._told = False
+        self._missed_at_s = stamp_s + self._allowed_s
 
     def judge(self, now_s: float) -> str:
         """Why OFF should be tried now; once for each silence."""
-        if self._told or now_s - self._stamp_s <= self._allowed_s:
+        if now_s <= self._missed_at_s:
             return ""
-        self._told = True
+        self._missed_at_s = inf
         return "three polls of the cycler were not answered"
 
 

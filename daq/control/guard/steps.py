@@ -28,8 +28,7 @@ class StepTime:
 
     def __init__(self, slack_s: float) -> None:
         self._slack_s = slack_s
-        self._deadline_s = inf
-        self._at_most_s = inf
+        self._deadline_s = self._at_most_s = inf
         self._count = 0
 
     def enter(self, time_s: float, at_most_s: float) -> None:

@@ -70,8 +70,8 @@ class Rise:
 
     def _runaway(self) -> Trip | None:
         now, degC, _ = self._points[-1]
-        earlier = [point for point in self._points if 0.0 < now - point[0] <= FAST_GAP_S]
-        before = next((one for one in reversed(earlier) if now - one[0] >= FAST_S), None)
+        near = (point for point in reversed(self._points) if now - point[0] <= FAST_GAP_S)
+        before = next((point for point in near if now - point[0] >= FAST_S), None)
         rate = (degC - before[1]) / (now - before[0]) if before else 0.0
         # Seen twice: one reading that jumps is a loose contact of the sensor.
         self._fast = self._fast + 1 if rate >= FAST_K_PER_S else 0
@@ -97,8 +97,7 @@ class Rise:
         """Of the least-squares line through one column of the points, K/s."""
         count = len(self._points)
         mean_s = sum(point[0] for point in self._points) / count
-        mean_degC = sum(point[column] for point in self._points) / count
-        moment = sum((point[0] - mean_s) * (point[column] - mean_degC) for point in self._points)
+        moment = sum((point[0] - mean_s) * point[column] for point in self._points)
         return moment / sum((point[0] - mean_s) ** 2 for point in self._points)
 
     def _by_the_chamber(self) -> float:
@@ -162,13 +161,13 @@ class Attached:
         self._output = output
         self._chamber_degC = chamber_degC
         self._current_A = current_A
-        self._edge_s: float = -inf
-        self._chamber_was_degC = nan
-        self._at_s = nan
-        self._warmth_K = 0.0
-        self._warm_A = 0.0
-        self._cold_since_s = inf
-        self._ambient_since_s = inf
+        self._forget(nan, nan)
+
+    def _forget(self, chamber_degC: float, now: float) -> None:
+        """What was seen so far says nothing about what is seen from now on."""
+        self._edge_s, self._chamber_was_degC, self._at_s = self._output.edge_s, chamber_degC, now
+        self._warmth_K = self._warm_A = 0.0
+        self._cold_since_s = self._ambient_since_s = inf
 
     def check(self, sample: Sample) -> Trip | None:
         """Judge one sample of the cell's sensor."""
@@ -187,12 +186,9 @@ class Attached:
 
     def _begin_anew(self, chamber_degC: float, now: float) -> None:
         """At a step edge the heat changes, and while the chamber moves nothing is steady."""
-        edge_s = self._output.edge_s
         steady = abs(chamber_degC - self._chamber_was_degC) <= AMBIENT_K
-        if edge_s == self._edge_s and steady:
-            return
-        self._edge_s, self._chamber_was_degC, self._at_s = edge_s, chamber_degC, now
-        self._warmth_K, self._cold_since_s, self._ambient_since_s = 0.0, inf, inf
+        if self._output.edge_s != self._edge_s or not steady:
+            self._forget(chamber_degC, now)
 
     def _remember(self, excess_K: float, current_A: float, now: float) -> None:
         """The warmth of the last minutes: entropy cools a cell slowly, a fallen sensor at once."""

@@ -19,6 +19,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from daq.bus.latest import Latest
 from daq.clock import monotonic
 from daq.errors import DaqError
 
@@ -67,7 +68,7 @@ class Bus:
         self.period_s = period_s
         self._shift_s = phase * period_s
         self.statistics = TickStatistics()
-        self.lateness_s: deque[float] = deque(maxlen=4096)
+        self.lateness_s = Latest(4096)
         self._tick = tick
         self._beat = beat
         self._crashed = crashed

@@ -173,7 +173,7 @@ class Commands:
             name: {
                 "ticks": bus.statistics.ticks,
                 "missed": bus.statistics.missed,
-                "lateness_s": [round(late_s, 6) for late_s in bus.lateness_s.copy()],
+                "lateness_s": [round(late_s, 6) for late_s in bus.lateness_s.values()],
             }
             for name, bus in self._bench.buses.items()
         }

@@ -279,7 +279,7 @@ class Supervisor:
                 name: {
                     "ticks": bus.statistics.ticks,
                     "missed": bus.statistics.missed,
-                    "lateness_p99_s": _p99(list(bus.lateness_s)),
+                    "lateness_p99_s": _p99(bus.lateness_s.values()),
                 }
                 for name, bus in self._bench.buses.items()
             },

@@ -12,10 +12,11 @@ later find a smaller number that it has not seen.
 from daq.journal.backlog import Ticket
 from daq.journal.prune import Pruned, prune
 from daq.journal.reader import JournalReader, Page
-from daq.journal.tables import RECORD_COLUMNS, SCHEMA_VERSION, Kept, ended
+from daq.journal.tables import MEASURED_COLUMNS, RECORD_COLUMNS, SCHEMA_VERSION, Kept, ended
 from daq.journal.writer import Journal
 
 __all__ = [
+    "MEASURED_COLUMNS",
     "RECORD_COLUMNS",
     "SCHEMA_VERSION",
     "Journal",

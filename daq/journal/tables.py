@@ -47,11 +47,14 @@ RECORD_COLUMNS = (
     "temperature_degC", "chamber_degC", "cycle", "step", "step_count", "step_record",
     "charge_Ah", "discharge_Ah", "charge_Wh", "discharge_Wh",
 )  # fmt: skip
+MEASURED_COLUMNS = RECORD_COLUMNS[2:]
+"""What differs from record to record of one run: all but its station and its id."""
 INSERT_RECORD = (
     f"INSERT INTO record (seq, {', '.join(RECORD_COLUMNS)}) "  # noqa: S608 - constant names
     f"VALUES ({', '.join('?' * (len(RECORD_COLUMNS) + 1))})"
 )
 SELECT_RECORD = f"SELECT {', '.join(RECORD_COLUMNS)}, seq FROM record"  # noqa: S608
+SELECT_MEASURED = f"SELECT {', '.join(MEASURED_COLUMNS)}, seq FROM record"  # noqa: S608
 INSERT_EVENT = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?)"
 INSERT_AUDIT = "INSERT INTO audit VALUES (?, ?, ?)"
 SELECT_AUDIT = "SELECT number, entry, sha256 FROM audit"

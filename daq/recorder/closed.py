@@ -24,6 +24,7 @@ from daq.recorder.layout import RunFile, h5py
 from daq.recorder.room import require_room
 
 CHUNK = 4096  # rows; about 0.8 MB, small enough to read a part of a run
+_BATCH = 2 * CHUNK  # whole chunks: one that is written in two parts is packed twice
 PACKED: dict[str, Any] = {"shuffle": True, "compression": "gzip", "compression_opts": 1}
 """How tables are stored; `chunks` reads columns out of what is stored so."""
 
@@ -83,7 +84,7 @@ def _write(path: Path, reader: JournalReader, run: RunInfo) -> Generator[None, N
 
 def _raw_rows(reader: JournalReader, run: RunInfo) -> Iterator[Rows]:
     deriver = derive.Deriver()
-    for rows in reader.record_rows(run.id):
+    for rows in reader.measured_rows(run.id, batch=_BATCH):
         yield deriver.derive(derive.journal_rows(rows))
 
 

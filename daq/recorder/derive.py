@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from daq.journal import RECORD_COLUMNS
+from daq.journal import MEASURED_COLUMNS
 from daq.model import Event, EventKind, Record
 from daq.recorder import columns
 from daq.recorder.columns import CYCLES_DTYPE, EIS_DTYPE, RAW_DTYPE, Rows
@@ -24,17 +24,13 @@ from daq.recorder.columns import CYCLES_DTYPE, EIS_DTYPE, RAW_DTYPE, Rows
 Floats = npt.NDArray[np.float64]
 
 COUNTERS = ("charge_Ah", "discharge_Ah", "charge_Wh", "discharge_Wh")
-_TEXT = {"station": "U1", "run": "U1"}  # the same in every row of a run, and not wanted
 _WHOLE = {"cycle", "step", "step_count", "step_record"}
 JOURNAL_DTYPE = np.dtype(
-    [
-        (name, _TEXT.get(name, columns.I4 if name in _WHOLE else columns.F8))
-        for name in RECORD_COLUMNS
-    ]
+    [(name, columns.I4 if name in _WHOLE else columns.F8) for name in MEASURED_COLUMNS]
     + [("seq", columns.I8)]
 )
 _COPIED = tuple((column.h5, column.name) for column in columns.RAW if not column.derived)
-_row_of = attrgetter(*RECORD_COLUMNS, "seq")
+_row_of = attrgetter(*MEASURED_COLUMNS, "seq")
 
 # A step belongs to the charge of its cycle when it moved more than this part of it: what an
 # open output seems to leak through the meter's offset must not count as a charge step.
@@ -42,7 +38,7 @@ _NEGLIGIBLE = 1e-3
 
 
 def journal_rows(rows: Sequence[tuple[Any, ...]]) -> Rows:
-    """Rows of `JournalReader.record_rows` as a structured array; NULL becomes NaN."""
+    """Rows of `JournalReader.measured_rows` as a structured array; NULL becomes NaN."""
     return np.array(rows, JOURNAL_DTYPE)
 
 

@@ -64,7 +64,7 @@ class LiveFile:
 
     def fill(self, reader: JournalReader, run: str) -> Iterator[None]:
         """Catch up with the journal, a batch at each turn."""
-        for batch in reader.record_rows(run, after=self._last_record):
+        for batch in reader.measured_rows(run, after=self._last_record):
             self._append(derive.journal_rows(batch))
             self._sync()
             yield

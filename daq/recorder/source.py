@@ -75,7 +75,7 @@ class JournalSource:
     def batches(self) -> Iterator[Rows]:
         """Rows of `/raw_data`, in order; no batch is empty."""
         deriver = Deriver()
-        for rows in self._reader.record_rows(self._run.id):
+        for rows in self._reader.measured_rows(self._run.id):
             yield deriver.derive(journal_rows(rows))
 
     def columns(self, names: Sequence[str]) -> Iterator[Batch]:

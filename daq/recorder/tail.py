@@ -26,9 +26,10 @@ from daq.logs import get_logger
 from daq.model import Entry, Event, EventKind, Record, RunInfo
 from daq.recorder.closed import write_closed
 from daq.recorder.live import FAILURES, LiveFile
+from daq.recorder.memory import give_back
 from daq.recorder.room import require_room
 
-_PAGE = 20_000  # entries
+_PAGE = 2_000  # entries; each is an object as long as its page is handed out
 _FLUSH_S = 1.0  # between two flushes of one live file: a flush costs more than the rows in it
 _CHECK_S = 10.0  # between two looks at the run table, for an end that left no event
 _RETRY_S = (2.0, 60.0)  # first and longest wait after a failure
@@ -70,6 +71,11 @@ class _RunFiles:
         self._job: Iterator[None] | None = None
         self._flushed_at = 0.0
         self._fault = Fault("writing the files", run=run.id, station=run.station)
+
+    @property
+    def making(self) -> bool:
+        """Whether a file of it is half made."""
+        return self._job is not None
 
     def take(self, records: list[Record], events: list[Event]) -> None:
         """New entries. Before the live file is ready they may be dropped: it reads them itself."""
@@ -233,14 +239,22 @@ class Recorder:
             files.flush(now)
 
     def work(self) -> bool:
-        """One slice of building or closing a file; False when there is none to do."""
+        """One slice of building or closing a file; False when there is none to do.
+
+        One live and one closed file are made at a time. After a restart there may be hundreds to
+        make, and each that is half made holds a batch of rows and an open file.
+        """
         now = monotonic()
+        busy = {files.ended for files in self._runs.values() if files.making}
         for run, files in list(self._runs.items()):
+            if files.ended in busy and not files.making:
+                continue
             if files.turn(self._reader, now):
                 self._runs[run] = self._runs.pop(run)  # the next slice is another run's
                 if files.done:
                     self._finish(run)
                     self._log.info("run closed", run=run, station=files.run.station)
+                    give_back()
                 return True
         return False
 

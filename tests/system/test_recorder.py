@@ -79,7 +79,7 @@ class Bench:
     def expected(self, run: str = RUN) -> np.ndarray[Any, Any]:
         deriver = Deriver()
         with JournalReader(self.journal_path) as reader:
-            parts = [deriver.derive(journal_rows(rows)) for rows in reader.record_rows(run)]
+            parts = [deriver.derive(journal_rows(rows)) for rows in reader.measured_rows(run)]
         return np.concatenate(parts)
 
     def close(self) -> None:

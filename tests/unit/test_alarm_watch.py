@@ -118,3 +118,22 @@ def test_the_cells_of_a_run_that_fade_are_told_from_its_ended_steps(bench):
     bench.stand.alarms.drain()
     (alarm,) = bench.stand.alarms.book.open
     assert (alarm.cause, alarm.cells) == ("capacity-fade", ("c1",))
+
+
+def test_what_a_run_had_discharged_is_forgotten_with_the_run_and_its_cells_capacities_are_not(
+    bench,
+):
+    fades = Fades(LIMITS.fade)
+    observer = Observer(bench.stand.station, bench.stand.alarms, LIMITS, fades)
+    for cycle in range(1, 6):
+        run = bench.stand.start(CHARGE)
+        for kind, total_Ah in (("charge", 0.0), ("discharge", 2.5)):
+            step = {"step": 2, "cycle": cycle, "kind": kind, "failed": False}
+            run.ended_steps.append(step | {"discharge_Ah": total_Ah})
+        observer.look()
+        assert set(fades._discharged_Ah) == {run.info.id}
+        bench.stand.conductor.run = None
+        observer.look()
+        assert not fades._discharged_Ah
+    (series,) = fades._series.values()
+    assert [capacity_Ah for _, capacity_Ah in series._points] == [2.5] * 5

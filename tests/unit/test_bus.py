@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ import pytest
 
 from daq.bus.bus import LONGEST_S, Bus
 from daq.bus.heartbeat import FIRST_BUS_SLOT, LOOP_SLOT, Heartbeat
+from daq.bus.latest import Latest
 from daq.errors import CommandRefused
 
 PATIENCE_S = 20.0
@@ -269,3 +271,24 @@ def test_a_thread_that_ends_all_the_same_is_no_longer_alive_and_beats_no_more():
     assert bus.join(PATIENCE_S)
     assert not bus.alive
     assert beats == []
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 8, 11])
+def test_the_latest_latenesses_are_kept_in_order_and_no_more_than_there_is_room_for(count):
+    latest = Latest(4)
+    for n in range(count):
+        latest.append(0.001 * n)
+    assert latest.values() == [0.001 * n for n in range(count)][-4:]
+
+
+def test_a_bus_holds_no_more_for_having_ticked_for_months():
+    latest = Latest(4096)
+    latest.append(0.001)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for n in range(10_000):
+            latest.append(n / 1000.0)
+        assert tracemalloc.get_traced_memory()[0] - before < 1000
+    finally:
+        tracemalloc.stop()

@@ -56,6 +56,7 @@ class Observer:
         if run is not self._run:
             self._take_steps()  # the last ones of the run that is over
             self._say_of_end()
+            self._fades.over(self._run)
             self._begin(run)
         self._take_steps()
         if run is None:
@@ -148,6 +149,11 @@ class Fades:
         key = run.info.cell, run.info.protocol, int(step["step"])
         series = self._series.setdefault(key, Fade(self._limit))
         return series.see(int(step["cycle"]), step["discharge_Ah"] - before_Ah)
+
+    def over(self, run: Run | None) -> None:
+        """A run is over, and all its steps were seen; what its cell could do is kept."""
+        if run:
+            self._discharged_Ah.pop(run.info.id, None)
 
 
 def _nominal(run: Run | None) -> float:

@@ -9,10 +9,11 @@ from datetime import date
 from os.path import normpath
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 
 from daq.bus.line import LineSettings
 from daq.bus.resource import Resource, is_loopback, parse_resource
+from daq.cellfile import CellModel, CellsFileModel, described
 from daq.checks import Checks
 from daq.driver import AnyDriver, DriverOptions, find_driver
 from daq.errors import InputError
@@ -21,8 +22,6 @@ from daq.labchecks import check
 from daq.labfile import (
     AccessModel,
     AlarmsModel,
-    CellModel,
-    CellsFileModel,
     InstrumentModel,
     LabFileModel,
     MqttModel,
@@ -263,7 +262,10 @@ def load_lab(path: Path | str) -> Lab:
             for name, model in file.instruments.items()
         ),
         stations=_frozen((name, _station(name, model)) for name, model in file.stations.items()),
-        cells=_frozen((name, _cell(name, model)) for name, model in _cells(file, folder).items()),
+        cells=_frozen(
+            (name, described(name, model, origin={"source": "lab file"}))
+            for name, model in _cells(file, folder).items()
+        ),
     )
     check(lab, document)
     return lab
@@ -415,36 +417,3 @@ def load_cells(path: Path) -> Mapping[str, CellModel]:
         InputError: the first thing that is wrong, with its place.
     """
     return validate(CellsFileModel, read(path)).cells
-
-
-_UNITS: Mapping[str, str] = {
-    "mass": "mass_g",
-    "active_mass": "active_mass_g",
-    "coat_weight": "coat_weight_mg_cm2",
-    "thickness": "thickness_m",
-    "temperature": "temperature_degC",
-    "time": "time_s",
-}
-_NOT_METADATA = frozenset({"nominal_capacity", "chemistry", "batch", "limits", "metadata"})
-
-
-def _cell(cell_id: str, model: CellModel) -> Cell:
-    known = model.model_dump(exclude=set(_NOT_METADATA), exclude_none=True)
-    return Cell(
-        id=cell_id,
-        nominal_capacity_Ah=model.nominal_capacity,
-        chemistry=model.chemistry,
-        batch=model.batch,
-        limits=model.limits.limits(),
-        metadata=MappingProxyType({**model.metadata, **_named(known)}),
-    )
-
-
-def _named(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with units in the names of numbers, so that they may leave the process."""
-    return {
-        _UNITS.get(key, key): _named(cast(dict[str, Any], value))
-        if isinstance(value, dict)
-        else value
-        for key, value in fields.items()
-    }

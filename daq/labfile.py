@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import date
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
+from pydantic import Discriminator, Field, Tag
 
 from daq import units
-from daq.filemodel import FileModel, Name, mistake, text_of
+from daq.cellfile import CalendarDate, CellModel
+from daq.filemodel import FileModel, Name, text_of
 from daq.quantities import (
-    Capacity,
     ChecksModel,
     CurrentSpan,
     Duration,
-    LimitsModel,
     Quantity,
-    Temperature,
     TemperatureSpan,
     VoltageSpan,
 )
@@ -41,32 +38,11 @@ ChannelNumber = Annotated[str, text_of(r"^[1-9][0-9]{0,3}$", "a channel's number
 Broker = Annotated[
     str, text_of(BROKER_PATTERN, "a broker", "write auto, none, or mqtts://host:8883")
 ]
-Mass = Annotated[float, Quantity((units.MASS,), above=0.0)]
-Length = Annotated[float, Quantity((units.LENGTH,), above=0.0)]
-CoatWeight = Annotated[float, Quantity((units.AREAL_MASS,), above=0.0)]
 TripName = Annotated[
     str, text_of(r"^[A-Z][0-9]$", "a check", "write it like T1"), Field(examples=["T1", "T3"])
 ]
 Timeout = Annotated[float, Quantity((units.TIME,), above=0.0, most=1.0)]
 """A thread that waits longer for one reply looks hung to the sentinel."""
-
-
-def _calendar_date(value: object) -> date:
-    try:
-        return date.fromisoformat(value) if isinstance(value, str) else _no_date(value)
-    except ValueError as error:
-        raise mistake(f"{value!r} is not a date", "write it like 2025-03-31") from error
-
-
-def _no_date(value: object) -> date:
-    raise mistake(f"{value!r} is not a date", "write it like 2025-03-31")
-
-
-CalendarDate = Annotated[
-    date,
-    BeforeValidator(_calendar_date),
-    WithJsonSchema({"type": "string", "format": "date", "examples": ["2025-03-31"]}),
-]
 
 
 class ClockModel(FileModel):
@@ -271,72 +247,6 @@ class StationModel(FileModel):
     """Silence after which the cycler opens its output on its own (real time)."""
     idle_record: Duration = 10.0
     """How often an idle station is recorded for the live view (real time)."""
-
-
-class DryingModel(FileModel):
-    """How an electrode was dried."""
-
-    temperature: Temperature | None = None
-    """Of the oven."""
-    time: Duration | None = None
-    """In the oven."""
-    atmosphere: str | None = Field(default=None, examples=["vacuum"])
-    """Vacuum, argon, dry air."""
-
-
-class ElectrodeModel(FileModel):
-    """One electrode."""
-
-    material: str | None = None
-    """Active material."""
-    supplier_lot: str | None = None
-    """Lot of the coated foil or of the powder."""
-    active_mass: Mass | None = None
-    """Active material in the cell."""
-    coat_weight: CoatWeight | None = None
-    """Coating per area and side."""
-    thickness: Length | None = None
-    """Of the coating, after calendering."""
-    drying: DryingModel | None = None
-    """Its drying profile."""
-
-
-class CellModel(FileModel):
-    """The thing under test. What is known about it travels with every file that it fills."""
-
-    nominal_capacity: Capacity = Field(examples=["2.5 Ah"])
-    """What C-rates and percentages refer to."""
-    chemistry: str = ""
-    """Like `NMC622/graphite`."""
-    batch: str = ""
-    """Batch id, as on its label."""
-    format: str | None = Field(default=None, examples=["18650", "pouch", "CR2032"])
-    """Housing."""
-    supplier: str | None = None
-    """Who made it."""
-    supplier_lot: str | None = None
-    """The maker's lot."""
-    mass: Mass | None = None
-    """Of the whole cell."""
-    positive: ElectrodeModel | None = None
-    """Positive electrode."""
-    negative: ElectrodeModel | None = None
-    """Negative electrode."""
-    electrolyte: str | None = None
-    """Salt, solvents, additives."""
-    separator: str | None = None
-    """Material and thickness."""
-    limits: LimitsModel = LimitsModel()
-    """Limits of this cell; they may only tighten the station's."""
-    metadata: dict[str, Any] = Field(default_factory=dict)
-    """Anything else worth keeping."""
-
-
-class CellsFileModel(FileModel):
-    """A file of cells, named by `cells:` in a lab file."""
-
-    cells: dict[Name, CellModel]
-    """Cell id (barcode) -> cell."""
 
 
 class LabFileModel(FileModel):

@@ -335,7 +335,12 @@ Entry = Record | Event
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """The thing under test."""
+    """The thing under test.
+
+    Attributes:
+        origin: who says all this: the lab file, the registry (and which text of it), or whoever
+            has started the run.
+    """
 
     id: str
     nominal_capacity_Ah: float
@@ -343,6 +348,7 @@ class Cell:
     batch: str = ""
     limits: Limits = Limits()
     metadata: Mapping[str, Any] = field(default_factory=nothing)
+    origin: Mapping[str, Any] = field(default_factory=nothing)
 
 
 @dataclass(frozen=True, slots=True)

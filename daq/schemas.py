@@ -13,7 +13,8 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
-from daq.labfile import CellsFileModel, LabFileModel
+from daq.cellfile import BatchFileModel, CellFileModel, CellsFileModel
+from daq.labfile import LabFileModel
 from daq.protocol.schema import ProtocolModel
 
 FOLDER = Path(__file__).parent.parent / "docs" / "schema"
@@ -85,6 +86,8 @@ def schemas() -> dict[str, str]:
     made = {
         "lab.schema.json": _plain(LabFileModel),
         "cells.schema.json": _plain(CellsFileModel),
+        "cell.schema.json": _plain(CellFileModel),
+        "batch.schema.json": _plain(BatchFileModel),
         "protocol.schema.json": _protocol(),
     }
     return {

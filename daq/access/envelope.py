@@ -107,10 +107,19 @@ class InstrumentsCommand(Envelope):
 
 
 class StartCommand(Envelope):
-    """Start a run of a protocol on a cell of the lab file."""
+    """Start a run of a protocol on a cell of the registry or the lab file."""
 
     cell: Name
-    protocol: Text = Field(default="", description="a file in the lab's protocols folder; or:")
+    unregistered: bool = Field(
+        default=False, description="true for a cell that nobody has described; with `capacity`"
+    )
+    capacity: Text = Field(
+        default="", description="nominal capacity of such a cell, as in '2.5 Ah'"
+    )
+    protocol: Text = Field(
+        default="",
+        description="name of a released protocol, or a file in the lab's protocols folder; or:",
+    )
     text: str = Field(default="", description="the protocol itself, as YAML")
     name: Text = Field(default="", description="what to call the text in error messages")
     files: dict[str, str] = Field(
@@ -148,6 +157,40 @@ class ClearCommand(Envelope):
     reason: Annotated[str, Field(min_length=1, max_length=1000)]
 
 
+class ProtocolsCommand(Envelope):
+    """Ask for the released protocols; the answer is the data of the reply."""
+
+
+class ReleaseCommand(Envelope):
+    """Release a protocol: its version is kept as it is, for ever. It runs nowhere by that."""
+
+    text: Annotated[str, Field(min_length=1, description="the protocol itself, as YAML")]
+    name: Text = Field(default="", description="what to call the text in error messages")
+    files: dict[str, str] = Field(
+        default_factory=dict, description="name -> text of what the protocol includes and plays"
+    )
+    reason: Text = ""
+
+
+class RolloutCommand(Envelope):
+    """Let stations start a released version from now on; what runs goes on as it is."""
+
+    protocol: Name
+    version: Annotated[str, Field(min_length=1, max_length=64)]
+    stations: list[Name] = Field(default_factory=list[str], description="none: every station")
+    reason: Text = ""
+
+
+class RollbackCommand(Envelope):
+    """Let stations start again what they started before the last rollout."""
+
+    protocol: Name
+    stations: list[Name] = Field(
+        default_factory=list[str], description="none: those with the newest version"
+    )
+    reason: Text = ""
+
+
 class ForgetCommand(Envelope):
     """Accept another unit at an instrument's address: it was exchanged on purpose."""
 
@@ -182,6 +225,10 @@ VERBS: dict[str, type[Envelope]] = {
     "resume": ResumeCommand,
     "clear": ClearCommand,
     "forget": ForgetCommand,
+    "protocols": ProtocolsCommand,
+    "release": ReleaseCommand,
+    "rollout": RolloutCommand,
+    "rollback": RollbackCommand,
     "alarms": AlarmsCommand,
     "ack": AckCommand,
     "maintenance": MaintenanceCommand,

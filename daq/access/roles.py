@@ -21,6 +21,7 @@ NEEDED: Mapping[str, Role] = MappingProxyType(
         "instruments": Role.VIEWER,
         "timing": Role.VIEWER,
         "alarms": Role.VIEWER,
+        "protocols": Role.VIEWER,
         "stop": Role.VIEWER,
         "pause": Role.VIEWER,
         "start": Role.OPERATOR,
@@ -28,6 +29,9 @@ NEEDED: Mapping[str, Role] = MappingProxyType(
         "clear": Role.OPERATOR,
         "ack": Role.OPERATOR,
         "maintenance": Role.OPERATOR,
+        "rollback": Role.OPERATOR,  # to what an admin had let run there before
+        "release": Role.ADMIN,
+        "rollout": Role.ADMIN,
         "forget": Role.ADMIN,
         "report": Role.ADMIN,  # the daemon's own processes
     }

@@ -20,8 +20,10 @@ import typer
 from daq.cli import (
     alarms,
     audit,
+    batches,
     bench,
     broker_acl,
+    cells,
     control,
     convert,
     demo,
@@ -32,6 +34,7 @@ from daq.cli import (
     gameday,
     keeping,
     keys,
+    protocols,
     runs,
 )
 from daq.cli.output import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, complain
@@ -50,6 +53,9 @@ for module in (
     convert,
     control,
     alarms,
+    cells,
+    batches,
+    protocols,
     runs,
     export,
     figures,

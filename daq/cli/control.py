@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,6 +26,7 @@ from daq.control.client import SOCKET_NAME, ControlClient, new_command
 from daq.errors import DaqError, InputError
 from daq.model import Reply
 from daq.protocol.source import load_protocol
+from daq.registry.scan import read_scan, scanned
 
 Broker = Annotated[
     str,
@@ -69,8 +71,16 @@ def _is_file(path: str) -> bool:
 
 def start(
     station: StationName,
-    protocol: Annotated[Path, typer.Argument(help="The protocol file.")],
-    cell: Annotated[str, typer.Option(help="Id of the cell, as in the lab file.")],
+    protocol: Annotated[
+        str,
+        typer.Argument(help="A protocol file, or the bare name of a released protocol."),
+    ],
+    cell: Annotated[str, typer.Option(help="Id of the cell.")] = "",
+    scan: Annotated[bool, typer.Option("--scan", help="Take the cell from a scanner.")] = False,
+    unregistered: Annotated[
+        bool, typer.Option("--unregistered", help="Nobody has described this cell; see --capacity.")
+    ] = False,
+    capacity: Annotated[str, typer.Option(help="Of such a cell, e.g. '2.5 Ah'.")] = "",
     parameter: Annotated[
         list[str] | None,
         typer.Option("--parameter", "-p", help="name=value, e.g. -p v_max='4.1 V'."),
@@ -81,10 +91,11 @@ def start(
     as_json: Json = False,
 ) -> None:
     """Run a protocol on a cell at a station."""
-    source = load_protocol(protocol, TABLES)
-    arguments: dict[str, Any] = {"text": source.text, "name": protocol.name, "cell": cell}
-    if source.files:
-        arguments["files"] = dict(source.files)
+    if unregistered != bool(capacity):
+        raise InputError("--unregistered and --capacity go together", remedy="--capacity '2.5 Ah'")
+    arguments = _protocol_arguments(protocol) | {"cell": one_cell(cell, scan)}
+    if unregistered:
+        arguments |= {"unregistered": True, "capacity": capacity}
     arguments["parameters"] = pairs(parameter or ())
     if operator:
         arguments["operator"] = operator
@@ -92,6 +103,34 @@ def start(
     run, expected = reply.data.get("run"), reply.data.get("expected_s")
     text = f"{station}: run [bold]{run}[/] has started; about {duration(expected)} of lab time"
     answer(reply, text, as_json=as_json)
+
+
+def _protocol_arguments(protocol: str) -> dict[str, Any]:
+    """A file travels as its text; what runs under a bare name is the daemon's to say.
+
+    Raises:
+        InputError: the file is wrong.
+    """
+    if "/" not in protocol and not protocol.endswith((".yaml", ".yml")):
+        return {"protocol": protocol}
+    path = Path(protocol)
+    source = load_protocol(path, TABLES)
+    files = {"files": dict(source.files)} if source.files else {}
+    return {"text": source.text, "name": path.name, **files}
+
+
+def one_cell(cell: str, scan: bool) -> str:
+    """The id of a cell: as it was typed, or as it is scanned now.
+
+    Raises:
+        InputError: both or neither was asked for, or what was scanned is no id.
+    """
+    if bool(cell) == scan:
+        raise InputError("name the cell with --cell, or say --scan")
+    if not scan:
+        return cell
+    print("scan the cell: ", end="", file=sys.stderr, flush=True)
+    return scanned(read_scan(sys.stdin) or "")
 
 
 def status(

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from daq.cellfile import BatchFileModel, CellFileModel, CellsFileModel
 from daq.cli.output import (
     EXIT_INPUT,
     Json,
@@ -22,11 +23,11 @@ from daq.config import Lab, load_lab
 from daq.driver import find_driver, installed
 from daq.errors import InputError
 from daq.filemodel import validate
-from daq.labfile import CellsFileModel
 from daq.model import Cell
 from daq.protocol.compile import compile_protocol
 from daq.protocol.program import Program, Step
 from daq.protocol.source import ProtocolSource, load_protocol
+from daq.registry.cells import Cells
 from daq.yamlfile import read
 
 _KINDS = "they begin with `lab:` and `protocol:`; `daq simulate` checks bench files"
@@ -80,6 +81,10 @@ def _mistake(path: Path, lab: Lab | None, station: str, cell: str) -> InputError
             _check_protocol(load_protocol(path, TABLES), lab, station, cell)
         elif set(document.data) == {"cells"}:
             validate(CellsFileModel, document)
+        elif "cell" in document.data:
+            validate(CellFileModel, document)
+        elif "batch" in document.data:
+            validate(BatchFileModel, document)
         elif not document.data.keys().isdisjoint(("lab", "stations")):
             load_lab(path)
         else:
@@ -94,10 +99,14 @@ def _check_protocol(source: ProtocolSource, lab: Lab | None, station: str, cell:
         compile_protocol(source, _NOMINAL, [])
         return
     stations = [_station(lab, station)] if station else list(lab.stations)
-    cells = [lab.cell(cell)] if cell else list(lab.cells.values()) or [_NOMINAL]
+    cells = [_cell(lab, cell)] if cell else list(lab.cells.values()) or [_NOMINAL]
     for name in stations:
         for one in cells:
             compile_protocol(source, one, [(f"station {name}", lab.stations[name].limits)])
+
+
+def _cell(lab: Lab, cell: str) -> Cell:
+    return Cells(lab.data, lab.cells).cell(cell)
 
 
 def _station(lab: Lab, station: str) -> str:
@@ -125,7 +134,7 @@ def dry_run(
     if loaded and station:
         limits = loaded.stations[_station(loaded, station)].limits
         tiers = [(f"station {station}", limits)]
-    subject = loaded.cell(cell) if loaded and cell else Cell("dry-run", capacity)
+    subject = _cell(loaded, cell) if loaded and cell else Cell("dry-run", capacity)
     values = pairs(parameter or ())
     program = compile_protocol(source, subject, tiers, None, values)
     if as_json:

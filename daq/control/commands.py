@@ -29,8 +29,10 @@ DEED_S = 10.0
 READY_S = 3.0
 READY_LOOKS = 60
 COMMIT_S = 1.0
+LONGEST_ASKED = 2000
+"""Characters of a command's arguments that the audit log keeps."""
 EVERYWHERE = "*"
-_SILENT = frozenset({"status", "instruments", "timing", "alarms", "report"})
+_SILENT = frozenset({"status", "instruments", "timing", "alarms", "protocols", "report"})
 """Commands that change nothing are neither journalled nor remembered."""
 
 Handler = Callable[[Command], Awaitable[Mapping[str, Any]]]
@@ -144,6 +146,7 @@ class Commands:
             "station": command.station,
             "state": reply.state,
             "reason": reply.reason,
+            "asked": _asked(command),
         }
         self._journal.append(
             Event(EventKind.COMMAND, time.time(), command.station, data=data), at_once=True
@@ -267,6 +270,13 @@ class Commands:
         future = asyncio.wrap_future(station.home.call(job, urgent=urgent))
         # OFF is done however late; what would energise is not, once its asker was told "no".
         return await asyncio.wait_for(asyncio.shield(future) if urgent else future, DEED_S)
+
+
+def _asked(command: Command) -> dict[str, Any]:
+    """The arguments, for the audit log; a protocol and its files are the run's to keep."""
+    long = ("text", "files")
+    asked = {key: value for key, value in command.arguments.items() if key not in long}
+    return asked if len(str(asked)) <= LONGEST_ASKED else {"too_long": len(str(asked))}
 
 
 def _unless(reason: str) -> Mapping[str, Any]:

@@ -7,7 +7,6 @@ its checkpoint.
 from __future__ import annotations
 
 import platform
-import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -20,19 +19,20 @@ from typing import Any
 from daq.clock import LabClock, monotonic
 from daq.config import Lab
 from daq.control.assembly import Bench
+from daq.control.choice import chosen_cell, chosen_protocol, refuse_if_mounted, strings
+from daq.control.documents import cell_document, cell_from, spans
 from daq.control.pace import too_slow
 from daq.control.run import Run
 from daq.control.station import Station
 from daq.control.status import number
 from daq.driver import Range
 from daq.errors import CommandRefused
-from daq.filemodel import NAME_PATTERN
 from daq.journal import Journal
 from daq.model import Cell, ChannelRef, Command, EventKind, Limits, RunInfo
 from daq.protocol.compile import compile_protocol
 from daq.protocol.engine import Engine
 from daq.protocol.program import Program
-from daq.protocol.source import ProtocolSource, load_protocol, parse_protocol
+from daq.protocol.source import ProtocolSource, parse_protocol
 
 
 class Starter:
@@ -57,22 +57,24 @@ class Starter:
     def make(self, station: Station, command: Command) -> Run:
         """Check and compile everything that a `start` command asks for.
 
-        Arguments of the command: `text` and `name` of a protocol file, or `protocol`, a file in
-        the lab's `protocols` folder; `cell`; optional `parameters` and `operator`.
+        Arguments of the command: `text` and `name` of a protocol file, or `protocol`, a released
+        one or a file in the lab's `protocols` folder; `cell`, or for one that nobody has described
+        also `unregistered` and `capacity`; optional `parameters` and `operator`.
 
         Raises:
             CommandRefused, InputError: why it cannot start; nothing has changed.
         """
         self._refuse_if_busy(station)
-        source = self._source(command.arguments)
-        cell = self._lab.cell(str(command.arguments.get("cell") or ""))
-        self._refuse_if_mounted(cell, station)
-        parameters = _strings(command.arguments.get("parameters"))
+        source, released = chosen_protocol(self._lab, station.name, command.arguments)
+        cell = chosen_cell(self._lab, command.arguments)
+        refuse_if_mounted(cell.id, station, self._bench.stations.values())
+        parameters = strings(command.arguments.get("parameters"))
         program = self._compile(source, cell, station, parameters)
         self._refuse_if_opposed(station, program)
         self._refuse_if_too_slow(station, program)
         operator = str(command.arguments.get("operator") or command.client)
-        info = self._info(station, source, cell, program, parameters, operator)
+        protocol = _protocol_document(source, program, parameters) | {"released": released}
+        info = self._info(station, cell, program, protocol, operator)
         return Run(info, Engine(program), self._journal)
 
     def begin(self, station: Station, run: Run) -> None:
@@ -92,7 +94,9 @@ class Starter:
                 protocol=run.info.protocol,
                 version=protocol["version"],
                 sha256=protocol["sha256"],
+                released=protocol["released"],
                 operator=run.info.document["operator"],
+                about_cell=run.info.document["cell"],
             )
 
     def restore(self, info: RunInfo, checkpoint: Mapping[str, Any]) -> Run:
@@ -104,7 +108,7 @@ class Starter:
         document = info.document
         written = document["protocol"]
         source = parse_protocol(written["text"], written["file"], written.get("files", {}))
-        cell = _cell(document["cell"])
+        cell = cell_from(document["cell"])
         station = self._bench.stations[info.station]
         program = self._compile(source, cell, station, document["protocol"]["parameters"])
         engine = Engine.restore(program, checkpoint["engine"])
@@ -134,12 +138,6 @@ class Starter:
         for ref in _required(station):
             if not self._bench.instruments[ref.instrument].online:
                 raise CommandRefused(f"{ref.instrument} is offline", remedy="daq doctor LAB")
-
-    def _refuse_if_mounted(self, cell: Cell, station: Station) -> None:
-        for other in self._bench.stations.values():
-            run = other.conductor.run
-            if run and run.info.cell == cell.id and other is not station:
-                raise CommandRefused(f"cell {cell.id} is being tested at {other.name}")
 
     def _refuse_if_opposed(self, station: Station, program: Program) -> None:
         thermostat = station.conductor.thermostat
@@ -172,18 +170,6 @@ class Starter:
             raise CommandRefused(f"{station.name}: {why}", remedy=remedy)
 
     # Making.
-
-    def _source(self, arguments: Mapping[str, Any]) -> ProtocolSource:
-        if text := arguments.get("text"):
-            name = str(arguments.get("name") or "protocol")
-            return parse_protocol(str(text), name, _strings(arguments.get("files"), "files"))
-        name = str(arguments.get("protocol") or "")
-        folder = self._lab.protocols
-        path = _inside(folder, name)
-        if path is None:
-            known = ", ".join(sorted(found.name for found in folder.glob("*.yaml")))
-            raise CommandRefused(f"there is no protocol {name!r}", remedy=f"there are: {known}")
-        return load_protocol(path)
 
     def _compile(
         self,
@@ -218,10 +204,9 @@ class Starter:
     def _info(
         self,
         station: Station,
-        source: ProtocolSource,
         cell: Cell,
         program: Program,
-        parameters: Mapping[str, str],
+        protocol: Mapping[str, Any],
         operator: str,
     ) -> RunInfo:
         utc_s = station.utc()
@@ -240,8 +225,8 @@ class Starter:
                     "clock_factor": self._lab.clock_factor,
                 },
                 "operator": operator,
-                "cell": _cell_document(cell),
-                "protocol": _protocol_document(source, program, parameters),
+                "cell": cell_document(cell),
+                "protocol": protocol,
                 "station": _station_document(station),
                 "instruments": [
                     self._instrument_document(role, ref) for role, ref in roles(station).items()
@@ -275,14 +260,6 @@ class Starter:
             "calibration_due": found.spec.calibration_due or None,
             "channel_offsets": dict(config.channel_offsets.get(ref.channel, {})),
         }
-
-
-def _inside(folder: Path, name: str) -> Path | None:
-    """A file of the folder, or of one within it; None for anything that leads elsewhere."""
-    if not all(re.fullmatch(NAME_PATTERN, part) for part in name.split("/")):
-        return None
-    path = (folder / name).resolve()
-    return path if path.is_relative_to(folder.resolve()) and path.is_file() else None
 
 
 def software() -> dict[str, str]:
@@ -319,64 +296,10 @@ def _degrees(values: set[float]) -> str:
     return ", ".join(f"{value:g} degC" for value in sorted(values))
 
 
-def _strings(parameters: object, what: str = "parameters") -> dict[str, str]:
-    if not parameters:
-        return {}
-    if not isinstance(parameters, Mapping):
-        raise CommandRefused(f"{what} must be a mapping of names to texts")
-    return {str(key): str(value) for key, value in parameters.items()}  # type: ignore[misc]
-
-
-def _spans(limits: Limits) -> dict[str, list[float | None]]:
-    return {
-        "voltage_V": [number(bound) for bound in limits.voltage_V],
-        "current_A": [number(bound) for bound in limits.current_A],
-        "temperature_degC": [number(bound) for bound in limits.temperature_degC],
-        "charging_degC": [number(bound) for bound in limits.charging_degC],
-        "discharging_degC": [number(bound) for bound in limits.discharging_degC],
-    }
-
-
-def _limits(spans: Mapping[str, list[float | None]]) -> Limits:
-    def span(key: str) -> tuple[float, float]:
-        low, high = spans.get(key) or (None, None)  # older documents lack some
-        return (float("-inf") if low is None else low, float("inf") if high is None else high)
-
-    return Limits(
-        span("voltage_V"),
-        span("current_A"),
-        span("temperature_degC"),
-        charging_degC=span("charging_degC"),
-        discharging_degC=span("discharging_degC"),
-    )
-
-
-def _cell_document(cell: Cell) -> dict[str, Any]:
-    return {
-        "id": cell.id,
-        "batch": cell.batch,
-        "chemistry": cell.chemistry,
-        "nominal_capacity_Ah": cell.nominal_capacity_Ah,
-        "limits": _spans(cell.limits),
-        "metadata": dict(cell.metadata),
-    }
-
-
-def _cell(document: Mapping[str, Any]) -> Cell:
-    return Cell(
-        document["id"],
-        document["nominal_capacity_Ah"],
-        document["chemistry"],
-        document["batch"],
-        _limits(document["limits"]),
-        document["metadata"],
-    )
-
-
 def _station_document(station: Station) -> dict[str, Any]:
     return {
         "name": station.name,
-        "limits": _spans(station.wiring.limits),
+        "limits": spans(station.wiring.limits),
         "temperature_source": str(station.wiring.thermometer or ""),
     }
 

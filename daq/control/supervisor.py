@@ -43,6 +43,7 @@ from daq.control.living import Living
 from daq.control.lock import locked
 from daq.control.recipes import Recipes
 from daq.control.resumption import STOPPING, Resumptions
+from daq.control.rollout import ProtocolVerbs
 from daq.control.server import CommandServer
 from daq.control.stalls import StallWatch, Watched
 from daq.control.start import Starter, software
@@ -96,7 +97,10 @@ class Supervisor:
             why_not=self._why_not,
             replies=self._earlier.replies,
             extra=self._about,
-            more=AlarmVerbs(self._alarms, self._bench.stations).handlers,
+            more={
+                **AlarmVerbs(self._alarms, self._bench.stations).handlers,
+                **ProtocolVerbs(lab.data, self._bench.stations).handlers,
+            },
         )
         self._door = Door(lab, self._journal, self._commands.handle, self._children_now)
         self._server = CommandServer(lab.data, self._door.serve)

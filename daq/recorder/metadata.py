@@ -122,14 +122,30 @@ def _battery(cell: dict[str, Any]) -> dict[str, Any]:
     Anything of another type stays where it is, under `battery_daq`: one wrong type would make
     the toolkit refuse the file.
     """
-    free = section(cell, "metadata")
+    free = _in_its_words(section(cell, "metadata"))
     known: dict[str, Any] = {k: free[k] for k in _PLAIN_TEXTS if isinstance(free.get(k), str)}
     known |= {name: made for name in _ELECTRODES if (made := _electrode(free.get(name)))}
+    if _is_number(free.get("mass")):
+        known["mass"] = free["mass"]
     if _is_number(cell.get("nominal_capacity_Ah")):
         known["nominal_capacity"] = cell["nominal_capacity_Ah"]
     if cell.get("chemistry"):
         known["chemistry"] = cell["chemistry"]
     return known
+
+
+def _in_its_words(free: dict[str, Any]) -> dict[str, Any]:
+    """What the registry knows under the toolkit's names, in its units; its own words go before."""
+    known = {"manufacturer": free.get("supplier")}
+    if _is_number(free.get("mass_g")):
+        known["mass"] = free["mass_g"] / 1000.0  # kg
+    for name, ours in (("cathode", "positive"), ("anode", "negative")):
+        electrode = section(free, ours)
+        made = {"name": electrode.get("material"), "loading": electrode.get("coat_weight_mg_cm2")}
+        if _is_number(electrode.get("thickness_m")):
+            made["thickness"] = electrode["thickness_m"] * 1e6  # um
+        known[name] = made
+    return known | free
 
 
 def _electrode(value: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import pytest
 from daq import yamlfile
 from daq.access.names import NAME
 from daq.config import load_lab
-from daq.control.start import Starter
+from daq.control.choice import chosen_protocol
 from daq.errors import CommandRefused, InputError
 from daq.filemodel import NAME_PATTERN
 from daq.journal import JournalReader
@@ -256,8 +256,8 @@ def protocols(tmp_path) -> Iterator[Path]:
 
 
 def source(folder: Path, name: str):
-    lab = SimpleNamespace(protocols=folder)
-    return Starter(lab, None, None, None)._source({"protocol": name})  # type: ignore[arg-type]
+    lab = SimpleNamespace(protocols=folder, data=folder.parent / "data")
+    return chosen_protocol(lab, "A1", {"protocol": name})[0]  # type: ignore[arg-type]
 
 
 @pytest.mark.fault("F73")

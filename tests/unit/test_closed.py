@@ -189,3 +189,23 @@ def test_an_event_of_another_run_is_not_in_the_file(tmp_path: Path) -> None:
         h5py.File(close(reader, tmp_path)) as file,
     ):
         assert b"note" not in set(file["events"]["kind"])
+
+
+def test_what_the_registry_knows_stands_under_the_toolkits_names_and_in_its_units() -> None:
+    free = {
+        "supplier": "Example Cells",
+        "mass_g": 46.1,
+        "positive": {"material": "NMC622", "coat_weight_mg_cm2": 17.2, "thickness_m": 68e-6},
+        "negative": {"material": "graphite"},
+        "electrolyte": "1 M LiPF6",
+    }
+    info = runs.run_info(cell={"id": "c", "nominal_capacity_Ah": 2.5, "metadata": free})
+    battery = BatteryMetadata.model_validate_json(battdat_metadata(info, [])).battery
+    assert battery is not None
+    assert (battery.manufacturer, battery.mass) == ("Example Cells", pytest.approx(0.0461))
+    assert battery.cathode is not None
+    assert battery.anode is not None
+    assert battery.electrolyte is not None
+    assert (battery.cathode.name, battery.cathode.loading) == ("NMC622", 17.2)
+    assert battery.cathode.thickness == pytest.approx(68.0)
+    assert (battery.anode.name, battery.electrolyte.name) == ("graphite", "1 M LiPF6")

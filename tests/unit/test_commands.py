@@ -7,6 +7,7 @@ import threading
 import time
 from collections import defaultdict
 from math import inf
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -18,6 +19,7 @@ from daq.control.alarms import Alarms
 from daq.control.alarms.verbs import AlarmVerbs
 from daq.control.answers import Answers
 from daq.control.commands import Commands
+from daq.control.rollout import ProtocolVerbs
 from daq.control.start import Starter as RealStarter
 from daq.errors import CommandRefused
 from daq.journal import Kept
@@ -65,7 +67,7 @@ class Starter:
 class Desk:
     """Commands on two stations whose home buses are real threads."""
 
-    def __init__(self, replies=None):
+    def __init__(self, replies=None, data=Path("there is none")):
         self.asked = 0
         self.journal = Journal()
         self.stands = {name: Stand(TurnedClock(), name) for name in ("A1", "A2")}
@@ -93,7 +95,10 @@ class Desk:
             why_not=lambda _: self.why_not,
             replies=replies or {},
             extra=lambda: {"lab": "test"},
-            more=AlarmVerbs(self.alarms, bench.stations).handlers,
+            more={
+                **AlarmVerbs(self.alarms, bench.stations).handlers,
+                **ProtocolVerbs(data, bench.stations).handlers,
+            },
         )
 
     def _run(self, station):
@@ -119,8 +124,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk():
-    made = Desk()
+def desk(tmp_path):
+    made = Desk(data=tmp_path)
     for stand in made.stands.values():
         stand.station.home.start()
     yield made
@@ -385,6 +390,73 @@ async def test_stop_that_is_not_verified_is_not_done(desk):
 
 async def test_stop_without_a_station_is_stop_everywhere(desk):
     assert (await desk.ask("stop", "")).data["stopped"] == ["A1", "A2"]
+
+
+# Released protocols.
+
+RELEASED = "protocol: rest\nversion: {}\nsteps:\n  - rest: 1 min\n"
+
+
+async def release(desk, *versions):
+    for version in versions:
+        reply = await desk.ask("release", "", text=RELEASED.format(version), name="rest.yaml")
+        assert reply.state == "done", reply.reason
+
+
+async def test_a_protocol_is_released_rolled_out_and_rolled_back(desk):
+    await release(desk, "1.0.0", "1.1.0")
+    reply = await desk.ask("rollout", "", protocol="rest", version="1.0.0")
+    assert reply.data["stations"] == {"A1": "1.0.0", "A2": "1.0.0"}
+    reply = await desk.ask("rollout", "", protocol="rest", version="1.1.0", stations=["A2"])
+    assert reply.data["stations"] == {"A1": "1.0.0", "A2": "1.1.0"}
+    listed = (await desk.ask("protocols", "")).data["protocols"]["rest"]
+    assert list(listed["versions"]) == ["1.0.0", "1.1.0"]
+    assert listed["stations"] == {"*": "1.0.0", "A2": "1.1.0"}
+    reply = await desk.ask("rollback", "", protocol="rest", role=Role.OPERATOR)
+    assert reply.data["stations"] == {"A1": "1.0.0", "A2": "1.0.0"}
+
+
+async def test_the_audit_log_has_what_was_rolled_out_where_by_whom_and_no_long_text(desk):
+    await release(desk, "1.0.0")
+    reason = {"reason": "trial"}
+    await desk.ask("rollout", "", protocol="rest", version="1.0.0", stations=["A1"], **reason)
+    await desk.ask("rollout", "", protocol="rest", version="2.0.0")
+    await desk.ask("start", text="x" * 10_000, cell="c1", unregistered=True, capacity="1 Ah")
+    released, rolled, refused, started = desk.journal.events(EventKind.COMMAND)
+    assert released.data["asked"] == {"name": "rest.yaml"}
+    wanted = {"protocol": "rest", "version": "1.0.0", "stations": ["A1"], "reason": "trial"}
+    assert rolled.data["asked"] == wanted
+    assert (rolled.data["client"], rolled.data["role"]) == ("ana", "admin")
+    assert refused.data["state"] == "refused"
+    asked = {"cell": "c1", "unregistered": True, "capacity": "1 Ah"}
+    assert started.data["asked"] == asked
+
+
+async def test_absurdly_long_arguments_do_not_swell_the_audit_log(desk):
+    await desk.ask("pause", reason="x" * 10_000)
+    (event,) = desk.journal.events(EventKind.COMMAND)
+    assert event.data["asked"] == {"too_long": 10_014}
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments", "says"),
+    [
+        ("release", {}, "release needs 'text'"),
+        ("release", {"text": "protocol: x\n"}, "'version' is missing"),
+        ("rollout", {"version": "1.0.0"}, "needs 'protocol'"),
+        ("rollout", {"protocol": "rest"}, "needs 'version'"),
+        ("rollout", {"protocol": "rest", "version": "1.0.0"}, "no released protocol 'rest'"),
+        ("rollout", {"protocol": "../x", "version": "1.0.0"}, "no released protocol '../x'"),
+        ("rollback", {"protocol": "rest", "stations": ["A1", "A9"]}, "no station 'A9'"),
+        ("rollback", {"protocol": "rest", "stations": "A1"}, "must be a list"),
+        ("rollback", {"protocol": "rest"}, "no released protocol 'rest'"),
+    ],
+)
+async def test_a_rollout_that_says_too_little_or_too_much_is_refused(verb, arguments, says, desk):
+    reply = await desk.ask(verb, "", **arguments)
+    assert reply.state == "refused"
+    assert says in reply.reason
+    assert "bug" not in reply.reason
 
 
 # The others.

@@ -39,10 +39,8 @@ GROUPS: dict[str, tuple[Fault, ...]] = {
         Fault("F09", "late reply to the question before", "never recorded as the new value", True),
         Fault("F10", "reply of another unit on the same line", "never a value of this unit", True),
         Fault("F11", "NaN, 9.9E37, empty reply, decimal comma", "invalid sample: counts to P1, never compared as a number", True),
-        # F12, F13: of the value and not of the wire. Only a reading that is finer than its own noise
-        # can be seen to be stuck, which of the cyclers here the Keysight's is.
-        Fault("F12", "a reading that is stuck", "P2 trips while another quantity of the cell moves"),
-        Fault("F13", "frozen value under fresh time stamps", "P2 trips although samples keep arriving"),
+        Fault("F12", "a reading that is stuck", "P2 trips while another quantity of the cell moves", True),
+        Fault("F13", "frozen value under fresh time stamps", "P2 trips although samples keep arriving", True),
         Fault("F14", "setpoint acknowledged and not applied", "C2 before anything is energised", True),
         Fault("F15", "OFF acknowledged and ignored", "owed, repeated, escalated within 2 s", True),
         Fault("F16", "instrument reboots in the middle of a step", "limits and identity written and read back anew before it may energise", True),

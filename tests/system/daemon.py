@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,9 +90,14 @@ FAMILIES = {
 
 
 def bench_file(
-    stations: int = 1, factor: float = 1.0, soc: float = 0.5, *, dialect: str = "keysight_aps"
+    stations: int = 1,
+    factor: float = 1.0,
+    soc: float = 0.5,
+    *,
+    dialect: str = "keysight_aps",
+    options: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """A bench of cyclers and one chamber around all cells.
+    """A bench of cyclers and one chamber around all cells; `options` of every cycler.
 
     The cyclers are called aps1, aps2 ... whatever their dialect, a key of `FAMILIES`, so that a
     test may be run over all of them as it stands.
@@ -104,7 +109,8 @@ def bench_file(
             "listen": "tcp://127.0.0.1:0",
             "channels": {1: cell},
             "options": {"serial": f"MY{number}", "voltage_V": 9, "current_A": 10}
-            | ({"sink": 1.0} if dialect == "keysight_aps" else {}),
+            | ({"sink": 1.0} if dialect == "keysight_aps" else {})
+            | dict(options or {}),
         }
         for number, cell in enumerate(cells, start=1)
     }
@@ -302,10 +308,12 @@ def running_daemon(
     factor: float = 1.0,
     soc: float = 0.5,
     dialect: str = "keysight_aps",
+    options: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> Iterator[tuple[RunningBench, Daemon]]:
     """A bench and a daemon on it, for the length of a `with` block."""
-    with running_bench(bench_file(stations, factor, soc, dialect=dialect)) as bench:
+    described = bench_file(stations, factor, soc, dialect=dialect, options=options)
+    with running_bench(described) as bench:
         lab = lab_file(bench, factor, dialect=dialect, **changes)
         daemon = Daemon(write_lab(folder, lab))
         daemon.start()

@@ -32,7 +32,7 @@ class Peer:
         """Its interpreter."""
         return self.folder / "bin" / "python"
 
-    def run(self, code: str, *arguments: object, cwd: Path | None = None) -> str:
+    def run(self, code: str, *arguments: object, cwd: Path | None = None, stdin: str = "") -> str:
         """What some code prints in there; `arguments` are its `sys.argv[1:]`.
 
         Raises:
@@ -40,14 +40,15 @@ class Peer:
         """
         words = [str(self.python), "-I", "-W", "ignore", "-c", code, *map(str, arguments)]
         done = subprocess.run(
-            words, cwd=cwd, env=self._surroundings(), capture_output=True, text=True
+            words, cwd=cwd, env=self._surroundings(), capture_output=True, text=True, input=stdin
         )
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         return done.stdout
 
-    def json(self, code: str, *arguments: object, cwd: Path | None = None) -> Any:
+    def json(self, code: str, *arguments: object, cwd: Path | None = None, stdin: str = "") -> Any:
         """The last line that some code prints, as JSON. Packages may be chatty before that."""
-        return json.loads(self.run(code, *arguments, cwd=cwd).strip().splitlines()[-1])
+        printed = self.run(code, *arguments, cwd=cwd, stdin=stdin)
+        return json.loads(printed.strip().splitlines()[-1])
 
     def _surroundings(self) -> dict[str, str]:
         """This process's, with a home of its own: some packages keep settings there."""

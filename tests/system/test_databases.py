@@ -14,11 +14,14 @@ import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from urllib.request import urlopen
 
 import pytest
 
 from daq.model import EventKind
-from tests.system.gateway_bench import Bench, require, wait_until
+from tests.system.gateway_bench import Bench, free_port, listens, require, wait_until
 from tests.telegraf import CONFIG, Metric, Telegraf, line_protocol
 
 COLUMNS = (
@@ -88,6 +91,75 @@ def test_points_are_lines_that_influxdb_takes_and_one_point_is_one_line(bench, t
     assert len(lines) == len({p.fields["seq"] for p in points}) == len(keys)
     (started,) = [line for line in lines if "kind=run_started" in line]
     assert r"\"protocol\": \"a \\\"b\\\", c=d\"" in started
+
+
+# InfluxDB.
+
+
+class Influx:
+    """A server of version 1 of its own; versions 2 and 3 take the same lines."""
+
+    def __init__(self, folder: Path) -> None:
+        self._url = f"http://127.0.0.1:{free_port()}"
+        places = {name: folder / name for name in ("meta", "data", "wal")}
+        (folder / "influx.conf").write_text(
+            "reporting-disabled = true\n"
+            f'bind-address = "127.0.0.1:{free_port()}"\n'
+            f'[meta]\ndir = "{places["meta"]}"\n'
+            f'[data]\ndir = "{places["data"]}"\nwal-dir = "{places["wal"]}"\n'
+            f'[http]\nbind-address = "{self._url.removeprefix("http://")}"\n'
+        )
+        words = ["influxd", "-config", str(folder / "influx.conf")]
+        self._process = subprocess.Popen(
+            words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        wait_until(lambda: listens(int(self._url.rpartition(":")[2])), "influxd listens")
+        self.query("CREATE DATABASE daq")
+
+    def _ask(self, path: str, body: bytes) -> bytes:
+        with urlopen(f"{self._url}/{path}", data=body, timeout=30) as answer:
+            return answer.read()
+
+    def write(self, lines: list[str]) -> None:
+        self._ask("write?db=daq&precision=ns", "\n".join(lines).encode())
+
+    def query(self, text: str) -> list[dict[str, Any]]:
+        body = urlencode({"db": "daq", "epoch": "ns", "q": text}).encode()
+        (result,) = json.loads(self._ask("query", body))["results"]
+        assert "error" not in result, result
+        return [
+            dict(zip(series["columns"], row, strict=True))
+            for series in result.get("series", [])
+            for row in series["values"]
+        ]
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(30)
+
+
+@pytest.fixture
+def influx(tmp_path: Path) -> Iterator[Influx]:
+    if not shutil.which("influxd"):
+        pytest.skip("influxd is not installed (apt-get install influxdb, where there is one)")
+    server = Influx(tmp_path)
+    yield server
+    server.stop()
+
+
+def test_influxdb_takes_what_comes_twice_once(bench, telegraf, influx: Influx) -> None:
+    points = published(bench, telegraf)
+    lines = [line_protocol(point) for point in points]
+    influx.write(lines)
+    influx.write(lines[::-1])
+    found = {row["seq"]: row for row in influx.query("SELECT * FROM daq_sample")}
+    expected = {p.fields["seq"]: p for p in points if p.name == "daq_sample"}
+    assert found.keys() == expected.keys()
+    for seq, point in expected.items():
+        assert found[seq]["time"] == point.time
+        assert {name: found[seq][name] for name in point.fields} == point.fields
+    (started,) = influx.query("SELECT * FROM daq_event WHERE kind = 'run_started'")
+    assert json.loads(started["data"]) == {"cell": "C-0042", "protocol": 'a "b", c=d'}
 
 
 # PostgreSQL.

@@ -248,6 +248,31 @@ def test_what_a_config_cannot_mean_here_is_refused(step, why):
     assert why in came.refused[0]
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "goes_on"),
+    [
+        ("Charge at 1C until 4.2 V", "Hold at 4.2 V until C/50", True),
+        ("Charge at 1C until 4 V", "Hold at 4.2 V until C/50", True),
+        ("Charge at 1C until 4.2 V", "Hold at 3.9 V until C/50", False),
+        ("Discharge at 1C until 3 V", "Hold at 3 V until C/50", True),
+        ("Discharge at 1C until 3 V", "Hold at 3.5 V until C/50", False),
+    ],
+)
+def test_a_hold_that_would_turn_back_is_refused_unless_there_is_a_rest_before_it(
+    first, second, goes_on
+):
+    """Ours never turns back right after a charge or a discharge."""
+    came = Came(f"{first}\n{second}\n", "pybamm")
+    assert (came.text is not None) == goes_on
+    assert all("would go back" in line for line in came.refused)
+    assert Came(f"{first}\nRest for 1 s\n{second}\n", "pybamm").text is not None
+
+
+def test_a_hold_after_a_timed_charge_is_told_that_it_only_goes_on():
+    came = Came("Charge at 1C for 1 hour\nHold at 4 V until C/50\n", "pybamm")
+    assert "goes on that way only" in came.findings.left[0].text
+
+
 # tomato.
 
 
@@ -266,7 +291,7 @@ def test_a_tomato_payload_of_the_first_kind():
         early(
             "constant_current", time=600, current="2D", limit_voltage_min=3.0, exit_on_limit=True
         ),
-        early("constant_voltage", time=600, voltage=4.2, limit_current_min="C/50", I_range="1 mA"),
+        early("constant_voltage", time=600, voltage=3.0, limit_current_min="C/50", I_range="1 mA"),
         early("loop", goto=1, n_gotos=4),
         capacity=0.05,
     )
@@ -306,6 +331,7 @@ def test_a_tomato_payload_in_yaml_with_words_for_durations():
         (early("constant_voltage", time=1, voltage=4, limit_current_max=3), "fall of a current"),
         (early("constant_current", time=1, current=1, volume=11), "unknown key 'volume'"),
         (early("constant_current", current=1, limit_voltage_max=4), "--capacity"),
+        (early("constant_current", current="C/5"), "nothing ends this step"),
         (early("loop", goto=9, n_gotos=1), "goes forwards"),
     ],
 )

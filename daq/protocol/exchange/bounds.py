@@ -45,12 +45,15 @@ def bound(step: Step, time_s: float | None, least: Drive | None, task: Task) -> 
         task: knows the capacity.
 
     Raises:
-        InputError: the source bounds it by nothing, and nobody said how long it may take.
+        InputError: nothing ends it, or the source bounds it by nothing and nobody said how long it
+            may take.
     """
     if time_s is not None:
         step.until.append(When(f"time >= {saying.duration(time_s)}"))
         step.at_most = beyond(time_s)
         return step
+    if not step.until:
+        raise InputError("nothing ends this step", place=step.place)
     return bound_by_charge(step, least, task)
 
 

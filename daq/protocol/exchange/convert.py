@@ -10,6 +10,7 @@ from daq.model import Cell
 from daq.protocol.compile import compile_protocol
 from daq.protocol.exchange import own
 from daq.protocol.exchange.draft import Task
+from daq.protocol.exchange.ends import check_holds
 from daq.protocol.exchange.formats import EXPORTERS, IMPORTERS, OWN
 from daq.protocol.exchange.writer import write
 from daq.protocol.source import ProtocolSource, load_protocol, parse_protocol
@@ -60,6 +61,8 @@ def imported(content: bytes, source: str, task: Task) -> Result:
     steps = draft.count()
     if not draft.steps and not task.findings.refused:
         raise InputError("there are no steps", place=task.place())
+    if not task.findings.refused:
+        check_holds(draft.steps, task)
     if task.findings.refused:
         return Result(None, steps)
     text = write(draft)

@@ -6,6 +6,9 @@ goes to, and what must not happen at all is a limit, which trips and waits for a
 
 from __future__ import annotations
 
+from itertools import pairwise
+
+from daq import units
 from daq.errors import InputError, Place
 from daq.protocol.exchange import saying
 from daq.protocol.exchange.bounds import bound
@@ -69,8 +72,44 @@ def finish(step: Step, time: tuple[float, When] | None, least: Drive | None, tas
             raise InputError("a rest must end by a time, and go on then", place=step.place)
         step.keys["rest"] = saying.duration(time[0])
         return
-    if time is None and not step.until:
-        raise InputError("nothing ends this step", place=step.place)
     bound(step, time[0] if time else None, least or step.drive, task)
     if time is not None:
         step.until[-1] = When(step.until[-1].condition, time[1].to, time[1].goes)
+
+
+def check_holds(steps: list[Step], task: Task) -> None:
+    """Refuse a hold below the charge before it, or above the discharge: ours never turns back.
+
+    Right after a charge a hold of ours only charges, and after a discharge it only discharges; in
+    the source it may do both.
+    """
+    for step in steps:
+        if step.steps is not None:
+            check_holds(step.steps, task)
+        if step.label and "hold" in step.keys:
+            task.findings.leave(step.place, "a hold where a jump ends: it may go either way")
+    for before, step in pairwise(steps):
+        way = next((one for one in ("charge", "discharge") if one in before.keys), None)
+        if way is not None and "hold" in step.keys:
+            with task.findings.collecting():
+                _check_hold(step, before, way, task)
+
+
+def _check_hold(step: Step, before: Step, way: str, task: Task) -> None:
+    held = units.parse(step.keys["hold"], units.VOLTAGE)
+    sign = ">= " if way == "charge" else "<= "
+    reached = [
+        units.parse(when.condition.partition(sign)[2], units.VOLTAGE)
+        for when in before.until
+        if when.condition.startswith(f"voltage {sign}")
+    ]
+    if not reached:
+        task.findings.leave(
+            step.place, f"a hold after a {way} without a voltage goes on that way only"
+        )
+    elif held < min(reached) if way == "charge" else held > max(reached):
+        raise InputError(
+            f"a hold at {step.keys['hold']} after a {way} beyond it would go back",
+            place=step.place,
+            remedy="ours does not right after; put a short rest between: then it goes either way",
+        )

@@ -199,8 +199,6 @@ def _ended(step: Step, item: Item, least: Drive | None, task: Task) -> Step:
     time_s = item.number("until_time_s") or None
     if time_s is not None and time_s < 0:
         raise item.refuse("until_time_s is negative", "until_time_s")
-    if time_s is None and not step.until:
-        raise item.refuse("nothing ends this step")
     return bound(step, time_s, least, task)
 
 

@@ -142,6 +142,11 @@ def test_pybamm_tuples_are_cycles_and_products_are_loops():
     assert len(came.steps[0]["steps"]) == 2
 
 
+def test_a_sum_of_many_lists_is_as_good_as_one():
+    came = Came(" + ".join(['["Rest for 1 hour"] * 2'] * 200), "pybamm")
+    assert len(came.steps) == 200
+
+
 def test_a_pybamm_experiment_gives_period_and_temperature():
     came = Came(
         'pybamm.Experiment(["Rest for 1 hour"] * 2, period="5 minutes", temperature=308.15)',

@@ -99,6 +99,14 @@ def test_what_a_maccor_procedure_may_hold_and_we_cannot_say_is_refused(old, new,
     assert any(why in line for line in refused), refused
 
 
+def test_loops_in_loops_in_loops_end_somewhere():
+    do = b"<TestStep><StepType>Do 1</StepType></TestStep>"
+    content = (
+        b"<MaccorTestProcedure><ProcSteps>" + do * 3000 + b"</ProcSteps></MaccorTestProcedure>"
+    )
+    assert any("12 deep" in line for line in maccor(content).refused)
+
+
 def test_a_jump_back_in_a_maccor_procedure_is_refused():
     content = HPPC.replace(
         b"<Step>009</Step>\n          <Value>2.7", b"<Step>001</Step>\n          <Value>2.7"

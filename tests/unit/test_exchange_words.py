@@ -145,11 +145,19 @@ def test_two_loops_may_begin_at_the_same_step():
         ([step(0), step(1), Loop(2, 0, 2, HERE), step(3), Loop(4, 1, 2, HERE)], "begins inside"),
         ([step(0), Loop(2, 2, 2, HERE)], "holds no step"),
         ([Loop(0, 0, 2, HERE)], "holds no step"),
+        ([step(0), *(Loop(n, 0, 2, HERE) for n in range(1, 2000))], "12 deep"),
     ],
 )
 def test_loops_that_cross_or_hold_nothing_are_refused(flat, why):
     with pytest.raises(InputError, match=why):
         nest(flat)
+
+
+def test_many_loops_one_after_the_other_take_no_time():
+    flat: list = []
+    for n in range(0, 40_000, 2):
+        flat += [step(n), Loop(n + 1, n, 2, HERE)]
+    assert len(nest(flat)) == 20_000
 
 
 def resolved(steps: list[Step], end: int = 99) -> list[str]:

@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from daq.errors import InputError, Place
-from daq.protocol.exchange.draft import Step, Task, When, walk
+from daq.protocol.exchange.draft import Step, Task, When
+
+DEEPEST = 12
+"""Loops in loops; a YAML file of ours is at most 32 levels deep, and each loop takes two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,36 +35,55 @@ def nest(items: Sequence[Step | Loop]) -> list[Step]:
     """Put what stands in a loop into a `repeat`.
 
     Raises:
-        InputError: two loops overlap without one being inside the other, or one holds nothing.
+        InputError: two loops overlap without one being inside the other, one holds nothing, or
+            they are nested too deep.
     """
-    done: list[Step] = []
+    done: list[_Nested] = []
     for item in items:
         if isinstance(item, Step):
-            done.append(item)
+            done.append(_Nested(item, item.index, 0))
             continue
-        first = next((n for n, step in enumerate(done) if _last(step) >= item.start), len(done))
-        body = done[first:]
-        if not body:
-            raise refused("the loop holds no step", item.place, "remove it")
-        if body[0].steps is not None and body[0].index < item.start:
-            raise refused(
-                "this loop begins inside another that ends before it",
-                item.place,
-                "loops must lie wholly inside or outside each other",
-            )
-        done[first:] = [repeat(item, body)]
-    return done
+        first = len(done)
+        while first and done[first - 1].last >= item.start:
+            first -= 1
+        done[first:] = [_repeat(item, done[first:])]
+    return [one.step for one in done]
 
 
-def repeat(loop: Loop, body: list[Step]) -> Step:
+@dataclass(frozen=True, slots=True)
+class _Nested:
+    """A step, the highest index in it, and how deep loops are nested in it."""
+
+    step: Step
+    last: int
+    depth: int
+
+
+def _repeat(loop: Loop, body: list[_Nested]) -> _Nested:
     """A `repeat`; it stands where its first step stood."""
-    origin = loop.origin
-    return Step({"repeat": loop.total}, loop.place, loop.start, origin, steps=body)
+    if not body:
+        raise refused("the loop holds no step", loop.place, "remove it")
+    if body[0].step.steps is not None and body[0].step.index < loop.start:
+        raise refused(
+            "this loop begins inside another that ends before it",
+            loop.place,
+            "loops must lie wholly inside or outside each other",
+        )
+    depth = 1 + max(one.depth for one in body)
+    refuse_too_deep(depth, loop.place)
+    steps = [one.step for one in body]
+    made = Step({"repeat": loop.total}, loop.place, loop.start, loop.origin, steps=steps)
+    return _Nested(made, body[-1].last, depth)
 
 
-def _last(step: Step) -> int:
-    """The highest index inside."""
-    return max(one.index for one in walk([step]))
+def refuse_too_deep(depth: int, place: Place) -> None:
+    """Guard of everything that walks loops in loops.
+
+    Raises:
+        InputError: they are nested deeper than a file of ours can hold.
+    """
+    if depth > DEEPEST:
+        raise refused(f"loops in loops, more than {DEEPEST} deep", place, "flatten them")
 
 
 def resolve(steps: list[Step], end: int, task: Task) -> None:

@@ -16,7 +16,7 @@ from daq.errors import InputError, Place
 from daq.protocol.exchange import saying, times
 from daq.protocol.exchange.draft import Draft, Drive, Step, Task, When, name_from, walk
 from daq.protocol.exchange.ends import end_at_voltage, finish
-from daq.protocol.exchange.flow import resolve
+from daq.protocol.exchange.flow import refuse_too_deep, resolve
 from daq.protocol.exchange.xmltree import Node
 from daq.protocol.exchange.xmltree import read as read_xml
 
@@ -95,6 +95,7 @@ class _Builder:
         place = self._task.place(node.line)
         bracket = _BRACKET.fullmatch(kind)
         if bracket and bracket[1] == "Do":
+            refuse_too_deep(len(self._levels), place)
             self._levels.append(_Level(f"Do {bracket[2]}", index, place, node.value("StepNote")))
         elif bracket:
             self._close(f"Do {bracket[2]}", index, node, place)

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 
 from daq.errors import InputError, Place
 from daq.protocol.exchange.draft import Task
+from daq.protocol.exchange.flow import refuse_too_deep
 from daq.protocol.exchange.pybamm_step import Said, parse
 
 LARGEST = 256 * 1024
-_DEEPEST = 40
 _MOST_TIMES = 100_000
 _COMMENTS = "#"
 
@@ -115,14 +115,13 @@ class _Literal:
             raise self._refuse(node, "only plain values are allowed here") from error
 
     def _nodes(self, node: ast.expr, depth: int) -> list[Node]:
-        if depth > _DEEPEST:
-            raise self._refuse(node, "nested too deep")
+        refuse_too_deep(depth, self._place(node))
         if isinstance(node, (ast.List, ast.Tuple)):
             return [one for item in node.elts for one in self._member(item, depth)]
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            return [*self._nodes(node.left, depth + 1), *self._nodes(node.right, depth + 1)]
+            return [one for part in _summands(node) for one in self._nodes(part, depth)]
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
-            return [self._times(node, depth)]
+            return [self._times(node, depth + 1)]
         raise self._refuse(node, "a list or a tuple of steps is expected")
 
     def _member(self, node: ast.expr, depth: int) -> list[Node]:
@@ -148,3 +147,12 @@ class _Literal:
 
     def _refuse(self, node: ast.expr, message: str) -> InputError:
         return InputError(message, place=self._place(node))
+
+
+def _summands(node: ast.expr) -> list[ast.expr]:
+    """Of a sum of any length, from left to right; without recursion."""
+    found: list[ast.expr] = []
+    while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        found.append(node.right)
+        node = node.left
+    return [node, *reversed(found)]

@@ -9,17 +9,16 @@ last reset, which a `Set Variable(s)` at the end of a cycle does.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 
 from daq.errors import InputError, Place
 from daq.filemodel import show
 from daq.protocol.exchange import saying
+from daq.protocol.exchange.arbin_file import Limit, Section, number, positive, read_sections
 from daq.protocol.exchange.draft import Draft, Drive, Step, Task, When, name_from
 from daq.protocol.exchange.ends import end_at_voltage, finish
 from daq.protocol.exchange.flow import Loop, nest, resolve
 from daq.protocol.exchange.safety import span
 
-LARGEST = 1 << 20
 _MOST_STEPS = 2000
 _UNITS = {"Current(A)": "A", "C-Rate": "C", "Power(W)": "W", "CCCV": "A"}
 _RESETS = 15
@@ -29,26 +28,13 @@ _SCOPE = re.compile(r"(-?\d+\.?\d*)\^(-?\d+\.?\d*)")
 _OFF = ("m_bCheckPowerSafety",)
 
 
-@dataclass(slots=True)
-class Section:
-    """One `[…]`: values and their lines."""
-
-    line: int
-    values: dict[str, str] = field(default_factory=dict[str, str])
-    lines: dict[str, int] = field(default_factory=dict[str, int])
-
-    def get(self, key: str) -> str:
-        """Empty where it is missing."""
-        return self.values.get(key, "").strip()
-
-
 def read(content: bytes, task: Task) -> Draft:
     """Draft a protocol.
 
     Raises:
         InputError: the file as a whole is not a schedule; single steps are in the findings.
     """
-    sections = _sections(content, task)
+    sections = read_sections(content, task)
     schedule = sections.get("Schedule")
     if schedule is None:
         raise InputError(f"{task.file} has no section [Schedule]", place=task.place())
@@ -60,24 +46,6 @@ def read(content: bytes, task: Task) -> Draft:
     draft.steps = _Builder(sections, task).build()
     draft.share_record()
     return draft
-
-
-def _sections(content: bytes, task: Task) -> dict[str, Section]:
-    if len(content) > LARGEST:
-        raise InputError(f"{task.file} is larger than {LARGEST >> 20} MiB")
-    found: dict[str, Section] = {}
-    current = Section(1)
-    for number, line in enumerate(content.decode("cp1252", "replace").splitlines(), start=1):
-        name = line.strip()
-        if name.startswith("[") and name.endswith("]"):
-            if name[1:-1] in found:
-                raise InputError(f"{name[:60]} is there twice", place=task.place(number))
-            current = found[name[1:-1]] = Section(number)
-        elif "=" in line:
-            key, _, value = line.partition("=")
-            current.values[key.strip()] = value
-            current.lines[key.strip()] = number
-    return found
 
 
 def _safety(schedule: Section, task: Task) -> dict[str, list[str]]:
@@ -98,16 +66,6 @@ def _safety(schedule: Section, task: Task) -> dict[str, list[str]]:
             with task.findings.collecting():
                 task.findings.change(place, f"the safety of {key}", "leaves it to the station")
     return made
-
-
-@dataclass(frozen=True, slots=True)
-class _Limit:
-    """One limit: its equations, and where it goes on."""
-
-    ends: bool
-    goto: str
-    equations: list[tuple[str, str, str]]
-    place: Place
 
 
 class _Builder:
@@ -148,8 +106,8 @@ class _Builder:
             step.more["record"] = rule
         return [*_asked_before(step), step]
 
-    def _limits(self, index: int) -> list[_Limit]:
-        found: list[_Limit] = []
+    def _limits(self, index: int) -> list[Limit]:
+        found: list[Limit] = []
         while (one := self._sections.get(f"Schedule_Step{index}_Limit{len(found)}")) is not None:
             equations = [
                 (left, one.get(f"Equation{n}_szCompareSign"), one.get(f"Equation{n}_szRight"))
@@ -158,7 +116,7 @@ class _Builder:
             ]
             place = self._task.place(one.line)
             ends = one.get("m_bStepLimit") == "1"
-            found.append(_Limit(ends, one.get("m_szGotoStep"), equations, place))
+            found.append(Limit(ends, one.get("m_szGotoStep"), equations, place))
         return found
 
     def _step(self, kind: str, section: Section, place: Place) -> Step:
@@ -172,22 +130,22 @@ class _Builder:
             return self._hold(section, place)
         if kind not in _UNITS:
             raise InputError(f"the control {kind[:40]!r} has no counterpart", place=place)
-        signed = _number(section.get("m_szCtrlValue"), place)
+        signed = number(section.get("m_szCtrlValue"), place)
         if signed == 0.0:
             raise InputError("a current of zero", place=place, remedy="write a Rest")
         drive = Drive(abs(signed), _UNITS[kind])
         self._way = way = "charge" if signed > 0 else "discharge"
         if kind != "CCCV":
             return Step({way: str(drive)}, place, drive=drive)
-        volts = saying.voltage(_number(section.get("m_szExtCtrlValue1"), place))
+        volts = saying.voltage(number(section.get("m_szExtCtrlValue1"), place))
         return Step({"cccv": {way: str(drive), "voltage": volts}}, place)
 
     def _hold(self, section: Section, place: Place) -> Step:
         if not self._way:
             raise InputError("a voltage before any current", place=place, remedy="write a CCCV")
-        return Step({"hold": saying.voltage(_number(section.get("m_szCtrlValue"), place))}, place)
+        return Step({"hold": saying.voltage(number(section.get("m_szCtrlValue"), place))}, place)
 
-    def _loop(self, index: int, section: Section, limits: list[_Limit], place: Place) -> Loop:
+    def _loop(self, index: int, section: Section, limits: list[Limit], place: Place) -> Loop:
         """The end of a cycle: resets the capacities, counts, and goes back."""
         resets, counts = section.get("m_szCtrlValue"), section.get("m_szExtCtrlValue1")
         limit = limits[0] if len(limits) == 1 else None
@@ -197,12 +155,12 @@ class _Builder:
             raise InputError("Set Variable(s) that is not the end of a loop of cycles", place=place)
         if resets != str(_RESETS) or counts != "1":
             raise InputError(f"it sets {resets[:10]} and counts {counts[:10]}", place=place)
-        total = _number(equation[2], limit.place)
+        total = number(equation[2], limit.place)
         if not 1 <= total <= 100_000 or total != int(total):
             raise InputError(f"{total:g} is not a number of cycles", place=limit.place)
         return Loop(index, self._labels[limit.goto], int(total), place, f"step {index}: the loop")
 
-    def _apply(self, step: Step, limits: list[_Limit]) -> None:
+    def _apply(self, step: Step, limits: list[Limit]) -> None:
         time: tuple[float, When] | None = None
         least: Drive | None = None
         for limit in limits:
@@ -211,9 +169,9 @@ class _Builder:
             when = self._when(limit, step.index)
             left, sign, right = limit.equations[0] if limit.equations else ("", "", "")
             alone = len(limit.equations) == 1
-            value = _number(right, limit.place)
+            value = number(right, limit.place)
             if left == "PV_CHAN_Step_Time" and sign in (">", ">=") and alone and time is None:
-                time = _positive(value, limit.place), when
+                time = positive(value, limit.place), when
             elif left == "PV_CHAN_Voltage" and alone and sign[:1] in ("<", ">") and sign:
                 end_at_voltage(step, value, sign[0] == ">", when, self._task)
             elif left == "PV_CHAN_CV_Stage_Current" and self._falls(step, sign, value):
@@ -233,23 +191,23 @@ class _Builder:
             return False
         return sign[:1] == ("<" if value > 0 else ">") and value != 0.0
 
-    def _stage(self, limit: _Limit) -> str:
+    def _stage(self, limit: Limit) -> str:
         """`CV_StageTime > 1`: the current has fallen for so long."""
         if len(limit.equations) == 1:
             return ""
         left, sign, right = limit.equations[1]
         if len(limit.equations) > 2 or left != "PV_CHAN_CV_StageTime" or sign[:1] != ">":
             raise InputError(f"the equation {left[:40]!r} has no counterpart", place=limit.place)
-        seconds = _positive(_number(right, limit.place), limit.place)
+        seconds = positive(number(right, limit.place), limit.place)
         return f" for {saying.duration(seconds)}"
 
     def _capacity(self, left: str, sign: str, value: float, place: Place) -> str:
         what = f"{left} counts since it was last reset"
         self._task.findings.change(place, what, "counts it from the beginning of the cycle")
         side = ">=" if sign[0] == ">" else "<="
-        return f"{_CAPACITIES[left]} {side} {saying.charge(_positive(value, place))}"
+        return f"{_CAPACITIES[left]} {side} {saying.charge(positive(value, place))}"
 
-    def _when(self, limit: _Limit, index: int) -> When:
+    def _when(self, limit: Limit, index: int) -> When:
         if limit.goto == "Next Step":
             return When("")
         if limit.goto == "End Test":
@@ -259,13 +217,13 @@ class _Builder:
         target = self._labels[limit.goto]
         return When("", None if target == index + 1 else target)
 
-    def _record(self, limits: list[_Limit]) -> dict[str, str]:
+    def _record(self, limits: list[Limit]) -> dict[str, str]:
         rule: dict[str, str] = {}
         for limit in limits:
             if limit.ends:
                 continue
             left, _, right = limit.equations[0] if limit.equations else ("", "", "")
-            value = _positive(_number(right, limit.place), limit.place)
+            value = positive(number(right, limit.place), limit.place)
             if left == "DV_Time":
                 rule["every"] = saying.duration(value)
             elif left == "DV_Voltage":
@@ -302,19 +260,3 @@ _CAPACITIES = {
     "PV_CHAN_Charge_Capacity": "cycle.charge",
     "PV_CHAN_Discharge_Capacity": "cycle.discharge",
 }
-
-
-def _number(text: str, place: Place) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not abs(value) < 1e9:
-        raise InputError(f"{text[:40]!r} is not a number", place=place)
-    return value
-
-
-def _positive(value: float, place: Place) -> float:
-    if not value > 0:
-        raise InputError(f"{value:g} is not positive", place=place)
-    return value

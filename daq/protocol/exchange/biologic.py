@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from daq.errors import InputError, Place
 from daq.protocol.exchange import saying, times
+from daq.protocol.exchange.biologic_table import PREFIX, Table
 from daq.protocol.exchange.bounds import rounded
 from daq.protocol.exchange.draft import Draft, Drive, Step, Task, When, name_from
 from daq.protocol.exchange.ends import end_at_voltage, finish
@@ -20,12 +21,9 @@ from daq.protocol.exchange.flow import Loop, nest, resolve
 from daq.protocol.exchange.safety import span
 
 LARGEST = 1 << 20
-_WIDTH = 20
-_MOST_SEQUENCES = 2000
 _HEADER = re.compile(r"(BT|EC)-LAB SETTING FILE")
 _CAPACITY = re.compile(r"Battery capacity : (\d+\.?\d*) (µ|m|)A\.h")
 _LIMIT = re.compile(r"\s+(?:Ewe|Ecell) (min|max) = (-?\d+\.?\d*) V")
-_PREFIX = {"": 0, "k": 3, "m": -3, "µ": -6, "u": -6, "n": -9}
 _VOLTAGES = ("Ecell", "Ewe")
 _IGNORED = (
     *("E range min (V)", "E range max (V)", "I Range", "I Range min", "I Range max"),
@@ -45,7 +43,7 @@ def read(content: bytes, task: Task) -> Draft:
     if match is None:
         raise InputError(f"{task.file} is not a BioLogic settings file")
     start = _technique(lines, task)
-    table = _Table(lines[start:], start, task)
+    table = Table(lines[start:], start, task)
     capacity = _capacity_Ah(lines[:start])
     if task.capacity_Ah is None:
         task = replace(task, capacity_Ah=capacity)
@@ -84,7 +82,7 @@ def _technique(lines: list[str], task: Task) -> int:
 
 def _capacity_Ah(lines: list[str]) -> float | None:
     found = next((match for line in lines if (match := _CAPACITY.match(line))), None)
-    return saying.scaled(float(found[1]), _PREFIX[found[2]]) or None if found else None
+    return saying.scaled(float(found[1]), PREFIX[found[2]]) or None if found else None
 
 
 def _safety(lines: list[str], task: Task) -> dict[str, list[str]]:
@@ -100,58 +98,9 @@ def _safety(lines: list[str], task: Task) -> dict[str, list[str]]:
     return span("voltage", ends.get("min"), ends.get("max"), place)
 
 
-class _Table:
-    """Rows by name; a column a sequence."""
-
-    def __init__(self, lines: list[str], above: int, task: Task) -> None:
-        self._rows: dict[str, tuple[int, str]] = {}
-        self._task = task
-        for number, line in enumerate(lines):
-            name = line[:_WIDTH].strip()
-            if name:
-                self._rows.setdefault(name, (above + number + 1, line[_WIDTH:]))
-        self.count = len(self._row("Ns").split())
-        if not 0 < self.count <= _MOST_SEQUENCES:
-            raise InputError("the table has no sequences, or too many", place=self.place("Ns", 0))
-
-    def _row(self, name: str) -> str:
-        return self._rows.get(name, (1, ""))[1]
-
-    def cell(self, name: str, column: int) -> str:
-        """Empty where there is nothing."""
-        return self._row(name)[_WIDTH * column : _WIDTH * (column + 1)].strip()
-
-    def place(self, name: str, column: int) -> Place:
-        line = self._rows.get(name, (1, ""))[0]
-        return self._task.place(line, _WIDTH * (column + 1) + 1)
-
-    def number(self, name: str, column: int) -> float:
-        try:
-            return float(self.cell(name, column))
-        except ValueError:
-            message = f"{name}: {self.cell(name, column)[:20]!r} is not a number"
-            raise InputError(message, place=self.place(name, column)) from None
-
-    def whole(self, name: str, column: int) -> int:
-        value = self.number(name, column)
-        if not 0 <= value <= 1e6 or value != int(value):
-            message = f"{name}: {value:g} is not a count"
-            raise InputError(message, place=self.place(name, column))
-        return int(value)
-
-    def scaled(self, name: str, column: int, unit: str) -> float:
-        """A value whose unit stands in the row below."""
-        written = self.cell(f"{name}_unit", column)
-        prefix = written.removesuffix(unit)
-        if not written.endswith(unit) or prefix not in _PREFIX:
-            message = f"{name}: the unit {written[:20]!r} is not one of {unit}"
-            raise InputError(message, place=self.place(f"{name}_unit", column))
-        return saying.scaled(self.number(name, column), _PREFIX[prefix])
-
-
 @dataclass(slots=True)
 class _Builder:
-    table: _Table
+    table: Table
     task: Task
     signed: bool
     way: str = ""

@@ -13,16 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from daq.errors import InputError, Place
-from daq.protocol.exchange import saying, times
+from daq.protocol.exchange import saying
 from daq.protocol.exchange.draft import Draft, Drive, Step, Task, When, name_from, walk
-from daq.protocol.exchange.ends import end_at_voltage, finish
 from daq.protocol.exchange.flow import refuse_too_deep, resolve
+from daq.protocol.exchange.maccor_ends import Ends, amount, passes, read_volts, record
 from daq.protocol.exchange.xmltree import Node
 from daq.protocol.exchange.xmltree import read as read_xml
 
 _WAYS = {"Charge": "charge", "Dischrge": "discharge"}
 _BRACKET = re.compile(r"(Do|Loop) ([1-9])")
-_NUMBER = re.compile(r"(\d+\.?\d*(?:[eE][-+]?\d{1,3})?|\.\d+)(C?)", re.ASCII)
 _FLOW = ("AdvCycle", "End")
 
 
@@ -115,7 +114,7 @@ class _Builder:
         if level.empty:
             raise InputError("the loop holds no step", place=place)
         self._levels[-1].empty = False
-        step = Step({"repeat": _passes(node, index, place)}, level.place, level.index, level.note)
+        step = Step({"repeat": passes(node, index, place)}, level.place, level.index, level.note)
         step.steps = level.steps
         self._cycles(level, step, index)
         self._levels[-1].steps.append(step)
@@ -152,7 +151,7 @@ class _Builder:
         _refuse_options(node, place)
         if node.value("Range"):
             self._task.findings.leave(place, "Range: the cycler's own current range")
-        ends = _Ends(node, index, place, self._task)
+        ends = Ends(node, index, place, self._task)
         mode = node.value("StepMode")
         if kind == "Rest":
             step = Step({"rest": ""}, place)
@@ -166,7 +165,7 @@ class _Builder:
             f": {note}" if (note := node.value("StepNote")) else ""
         )
         ends.apply(step)
-        if rule := _record(node, place):
+        if rule := record(node, place):
             step.more["record"] = rule
         return step
 
@@ -182,14 +181,14 @@ class _Builder:
                 raise InputError(f"a limit of {entry.tag!r}", place=self._task.place(entry.line))
         before, self._way = self._way, way
         if mode == "Current" and not current:
-            drive = _amount(node.value("StepValue"), place)
+            drive = amount(node.value("StepValue"), place)
             if not volts:
                 return Step({way: str(drive)}, place, drive=drive)
-            return _cccv(way, drive, _volts(volts, place), place)
+            return _cccv(way, drive, read_volts(volts, place), place)
         if mode == "Voltage" and not volts:
-            held = _volts(node.value("StepValue"), place)
+            held = read_volts(node.value("StepValue"), place)
             if current:
-                return _cccv(way, _amount(current, place), held, place)
+                return _cccv(way, amount(current, place), held, place)
             if before == way:
                 return Step({"hold": saying.voltage(held)}, place)
             raise InputError(
@@ -208,96 +207,3 @@ def _refuse_options(node: Node, place: Place) -> None:
     for number in (1, 2, 3):
         if node.value(f"Option{number}") not in ("", "N"):
             raise InputError(f"Option{number} is set; what it does is not known here", place=place)
-
-
-def _passes(node: Node, index: int, place: Place) -> int:
-    entries = _entries(node)
-    if len(entries) == 1 and entries[0].value("EndType") == "Loop Cnt":
-        count, step = entries[0].value("Value"), entries[0].value("Step")
-        if count.isdigit() and 0 < int(count[:7]) <= 100_000 and step.isdigit():
-            if int(step[:6]) == index + 2:
-                return int(count)
-    raise InputError("a loop that is not `Loop Cnt = n` and then the next step", place=place)
-
-
-def _entries(node: Node) -> list[Node]:
-    ends = node.child("Ends")
-    return ends.children if ends else []
-
-
-def _amount(text: str, place: Place) -> Drive:
-    match = _NUMBER.fullmatch(text)
-    if match is None or not 0.0 < float(match[1]) < 1e6:
-        raise InputError(f"{text[:40]!r} is not a current", place=place)
-    return Drive(float(match[1]), "C" if match[2] else "A")
-
-
-def _volts(text: str, place: Place) -> float:
-    match = _NUMBER.fullmatch(text.removeprefix("-"))
-    if match is None or match[2] or not float(match[1]) < 1e4:
-        raise InputError(f"{text[:40]!r} is not a voltage", place=place)
-    return float(text)
-
-
-def _record(node: Node, place: Place) -> dict[str, str]:
-    rule: dict[str, str] = {}
-    reports = node.child("Reports")
-    for entry in reports.children if reports else []:
-        kind, value = entry.value("ReportType"), entry.value("Value")
-        if kind == "StepTime" and (every_s := times.clock(value)):
-            rule["every"] = saying.duration(every_s)
-        elif kind == "Voltage":
-            rule["voltage"] = saying.voltage(_volts(value, place))
-        elif kind == "Current":
-            rule["current"] = str(_amount(value, place))
-        else:
-            raise InputError(f"a report of {kind[:20]!r} at {value[:20]!r}", place=place)
-    return rule
-
-
-class _Ends:
-    """The ends of a step: alternatives, each with the step where it goes on."""
-
-    def __init__(self, node: Node, index: int, place: Place, task: Task) -> None:
-        self._entries = _entries(node)
-        self._next = index + 1
-        self._place = place
-        self._task = task
-
-    def apply(self, step: Step) -> None:
-        time: tuple[float, When] | None = None
-        least: Drive | None = None
-        for entry in self._entries:
-            kind, operator = entry.value("EndType"), entry.value("Oper")
-            when = self._when(entry)
-            if kind == "StepTime" and operator in ("=", ">=") and time is None:
-                time = self._seconds(entry), when
-            elif kind == "Voltage" and operator in (">=", "<="):
-                volts = _volts(entry.value("Value"), self._place)
-                end_at_voltage(step, volts, operator == ">=", when, self._task)
-            elif kind == "Current" and operator == "<=" and {"cccv", "hold"} & set(step.keys):
-                least = _amount(entry.value("Value"), self._place)
-                step.until.append(When(f"current <= {least}", when.to))
-            else:
-                place = self._task.place(entry.line)
-                raise InputError(f"the end {kind!r} {operator!r} has no counterpart", place=place)
-        finish(step, time, least, self._task)
-
-    def _seconds(self, entry: Node) -> float:
-        found = times.clock(entry.value("Value"))
-        if found is None:
-            message = f"{entry.value('Value')[:20]!r} is not a duration"
-            raise InputError(message, place=self._task.place(entry.line))
-        return found
-
-    def _when(self, entry: Node) -> When:
-        if entry.value("SpecialType"):
-            place = self._task.place(entry.line)
-            raise InputError(
-                f"an end of the special type {entry.value('SpecialType')!r}", place=place
-            )
-        text = entry.value("Step")
-        if not text.isdigit() or not 0 < int(text[:6]):
-            raise InputError(f"{text[:20]!r} is not a step", place=self._task.place(entry.line))
-        target = int(text[:6]) - 1
-        return When("", None if target == self._next else target)

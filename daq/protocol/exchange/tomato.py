@@ -9,23 +9,24 @@ whole run where a limit is reached, which otherwise ends the step.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from daq.filemodel import show
-from daq.protocol.exchange import saying, times
+from daq.protocol.exchange import saying
 from daq.protocol.exchange.bounds import bound
 from daq.protocol.exchange.draft import Draft, Drive, Step, Task, When, name_from
 from daq.protocol.exchange.ends import end_at_voltage
 from daq.protocol.exchange.flow import Loop, nest
 from daq.protocol.exchange.structured import Item, read_json, read_yaml
-
-VERSIONS = ("0.1", "0.2", "1.0", "2.0", "2.1", "2.2")
-_TASK = (
-    *("component_role", "component_tag", "technique_name", "max_duration", "sampling_interval"),
-    *("polling_interval", "task_name", "task_params", "technique_params"),
+from daq.protocol.exchange.tomato_payload import (
+    Technique,
+    capacity_Ah_of,
+    every,
+    techniques_of,
+    version_of,
 )
-_PARALLEL = ("start_with_task_name", "stop_with_task_name")
+
 _OWN = ("device", "technique", "time", "current", "voltage", "is_delta", "n_cycles")
 _LIMITS = tuple(f"limit_{what}_{end}" for what in ("voltage", "current") for end in ("min", "max"))
 _RECORD = tuple(f"{verb}_every_{by}" for verb in ("record", "measure") for by in ("dt", "dE", "dI"))
@@ -37,22 +38,6 @@ _RATE = re.compile(r"(-?)(\d*\.?\d*)([CD])(?:/(\d+\.?\d*))?")
 _UNHANDLED = "this importer knows open_circuit_voltage, constant_current, constant_voltage and loop"
 
 
-@dataclass(frozen=True, slots=True)
-class Technique:
-    """One entry of `method`, whatever the version.
-
-    Attributes:
-        item: its parameters.
-        outer: the task around them; the same in versions 0.x.
-    """
-
-    name: str
-    item: Item
-    outer: Item
-    time_s: float | None
-    every_s: float | None
-
-
 def read(content: bytes, task: Task) -> Draft:
     """Draft a protocol.
 
@@ -62,86 +47,19 @@ def read(content: bytes, task: Task) -> Draft:
     json = content.lstrip()[:1] == b"{"
     tree = (read_json if json else read_yaml)(content, task.file)
     top = Item.top(tree)
-    version = _version(top)
+    version = version_of(top)
     top.only(("version", "sample", "method", "tomato", "settings", "user"))
     sample = top.item("sample")
-    task = replace(task, capacity_Ah=task.capacity_Ah or _capacity_Ah(sample))
+    task = replace(task, capacity_Ah=task.capacity_Ah or capacity_Ah_of(sample))
     name = sample.text("name") or sample.text("identifier")
     for key in ("tomato", "settings", "user"):
         if top.given(key):
             task.findings.leave(top.place(key), f"{key}: how tomato handles the job")
     head = [f"From {task.file}, a tomato payload of version {version}."]
-    techniques = _techniques(top, version, task)
+    techniques = techniques_of(top, version, task)
     steps = _steps(techniques, task)
     record = _record(techniques)
     return Draft(name_from(name), head, steps, record, capacity_Ah=task.capacity_Ah)
-
-
-def _version(top: Item) -> str:
-    given = top.values.get("version")
-    if str(given) not in VERSIONS:
-        message = f"{show(given)} is not a version of tomato's payload"
-        raise top.refuse(message, "version", f"known: {', '.join(VERSIONS)}")
-    for key in ("samplefile", "methodfile"):
-        if key in top.values:
-            raise top.refuse(
-                f"{key} names another file", key, f"put the contents in here, as {key[:-4]}"
-            )
-    return str(given)
-
-
-def _capacity_Ah(sample: Item) -> float | None:
-    if mAh := sample.number("capacity_mAh"):
-        return saying.scaled(mAh, -3)
-    return sample.number("capacity")
-
-
-def _techniques(top: Item, version: str, task: Task) -> list[Technique | None]:
-    found: list[Technique | None] = []
-    for item in top.items("method"):
-        found.append(None)
-        with task.findings.collecting():
-            found[-1] = _early(item) if version[0] == "0" else _late(item, task)
-    return found
-
-
-def _early(item: Item) -> Technique:
-    name = item.text("technique")
-    every_s = _first(item, "dt")
-    return Technique(name, item, item, item.number("time"), every_s)
-
-
-def _late(item: Item, task: Task) -> Technique:
-    for key in _PARALLEL:
-        if item.given(key):
-            raise item.refuse(
-                f"{key}: two tasks at once", key, "a protocol of ours does one thing after another"
-            )
-    item.only((*_TASK, *_PARALLEL))
-    if item.given("polling_interval"):
-        task.findings.leave(item.place("polling_interval"), "polling_interval")
-    key = "technique_params" if "technique_params" in item.values else "task_params"
-    return Technique(
-        item.text("technique_name"),
-        item.item(key),
-        item,
-        _seconds(item, "max_duration"),
-        _seconds(item, "sampling_interval"),
-    )
-
-
-def _seconds(item: Item, key: str) -> float | None:
-    value = item.values.get(key)
-    if isinstance(value, str):
-        found = times.seconds(value)
-        if found is None:
-            raise item.refuse(f"{key}: {show(value)} is not a duration", key, "such as '3 h'")
-        return found
-    return item.number(key)
-
-
-def _first(item: Item, by: str) -> float | None:
-    return item.number(f"record_every_{by}") or item.number(f"measure_every_{by}")
 
 
 def _record(techniques: list[Technique | None]) -> dict[str, str]:
@@ -156,9 +74,9 @@ def _rule(technique: Technique) -> dict[str, str]:
     rule: dict[str, str] = {}
     if technique.every_s:
         rule["every"] = saying.duration(technique.every_s)
-    if step_V := _first(technique.item, "dE"):
+    if step_V := every(technique.item, "dE"):
         rule["voltage"] = saying.voltage(step_V)
-    if step_A := _first(technique.item, "dI"):
+    if step_A := every(technique.item, "dI"):
         rule["current"] = saying.current(step_A)
     return rule
 

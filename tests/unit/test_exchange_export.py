@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from daq.errors import InputError
 from tests.unit.exchanging import Came, export
 
 HEAD = "protocol: x\nversion: 1.0.0\n"
@@ -119,6 +120,48 @@ def test_what_the_other_side_cannot_say_is_refused_with_its_line(target, lines, 
     assert why in refused
 
 
+def test_a_pulse_a_resistance_and_a_ramp_are_told_where_they_have_a_counterpart():
+    pulse = steps("- pulse: {discharge: 1C, for: 30 s}", "  until: voltage <= 2.5 V")
+    assert '"Discharge at 1 C for 30 seconds or until 2.5 V"' in export(pulse, "pybamm")
+    (step,) = json.loads(export(pulse, "unicycler", capacity_Ah=1.0))["method"]
+    assert step == {
+        "step": "constant_current", "rate_C": -1.0, "until_time_s": 30.0, "until_voltage_V": 2.5,
+    }  # fmt: skip
+    load = steps("- discharge: 20 mohm", "  until: voltage <= 2.5 V", "  at_most: 1 h")
+    assert '"Discharge at 0.02 Ohm until 2.5 V"' in export(load, "pybamm")
+    scan = steps("- ramp: {voltage: 4 V, from: 3 V, rate: 0.5 mV/s}", "  at_most: 1 h")
+    (step,) = json.loads(export(scan, "unicycler"))["method"]
+    assert step == {
+        "step": "voltage_scan", "start_voltage_V": 3.0, "end_voltage_V": 4.0,
+        "scan_rate_mV_per_s": 0.5,
+    }  # fmt: skip
+    again = Came(export(scan, "unicycler").replace("null", "50"), "unicycler")
+    assert again.steps[0]["ramp"] == {"voltage": "4 V", "from": "3 V", "rate": "0.5 mV/s"}
+    assert again.result.mistake is None
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["- rest: 1 h", "  until: voltage <= 3 V"],
+        ["- operator: look", "  at_most: 1 h"],
+        ["- repeat: 3", "  until: cycle >= 2", "  steps: [{rest: 1 h}]"],
+        ["- if: cycle >= 2", "  then: [{rest: 1 h}]"],
+        ["- capacity: {charge: C/2, voltage: [2.5 V, 4.2 V], discharge: C/5}"],
+        ["- charge: 1C", "  until: [{when: voltage >= 4 V, end: run}]", "  at_most: 1 h"],
+        ["- charge: 1C", "  until: voltage >= 4 V for 1 min", "  at_most: 1 h"],
+        ["- charge: 1C", "  until: voltage >= 4 V and time >= 1 min", "  at_most: 1 h"],
+        ["- charge: 1C", "  until: charge >= 50 %", "  at_most: 1 h"],
+    ],
+)
+@pytest.mark.parametrize("target", ["unicycler", "pybamm", "pybamm-config"])
+def test_what_only_we_can_say_is_refused_everywhere_and_never_dropped(lines, target):
+    refused = export(steps(*lines), target, lossy=True)
+    assert isinstance(refused, list)
+    assert len(refused) == 1
+    assert "no counterpart" in refused[0]
+
+
 def test_limits_that_only_we_know_are_given_up_only_if_it_is_allowed():
     text = HEAD + "safety: {temperature: [10 degC, 45 degC]}\nsteps: [{rest: 1 h}]\n"
     assert "safety.temperature" in export(text, "unicycler")[0]
@@ -132,8 +175,6 @@ def test_percent_of_an_unknown_capacity_is_refused():
 
 def test_loops_that_would_fill_the_memory_are_refused():
     text = HEAD + "steps: [{repeat: 9999, steps: [{repeat: 9999, steps: [{rest: 1 s}]}]}]\n"
-    from daq.errors import InputError
-
     with pytest.raises(InputError, match="more than 20000 steps"):
         export(text, "pybamm-config")
 

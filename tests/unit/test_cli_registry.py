@@ -84,7 +84,7 @@ def test_every_command_explains_itself_and_speaks_json(words, daq):
         (("start", "A1", "x", "--cell", "C-1", "--scan"), "name the cell with --cell"),
         (("start", "A1", "x", "--cell", "C-1", "--unregistered"), "go together"),
         (("start", "A1", "x", "--cell", "C-1", "--capacity", "1 Ah"), "go together"),
-        (("start", "A1", "./x", "--cell", "C-1"), "./x cannot be read"),
+        (("start", "A1", "./x", "--cell", "C-1"), "cannot read x"),
     ],
     ids=lambda value: " ".join(value)[:60] if isinstance(value, tuple) else "",
 )  # fmt: skip

@@ -174,12 +174,20 @@ def test_arbin_capacities_count_since_a_reset_which_must_be_allowed():
         (b"Equation0_szLeft=DV_Time", b"Equation0_szLeft=DV_Mood", "DV_Mood"),
         (b"m_szGotoStep=End Test", b"m_szGotoStep=nowhere", "no step 'nowhere'"),
         (b"=1.800000^4.000000", b"=4^1.8", "upside down"),
+        (b"m_szExtDef=\n", b"m_szExtDef=x\n", "m_szExtDef=x"),
+        (b"m_bBurstModeEnable=0", b"m_bBurstModeEnable=1", "m_bBurstModeEnable=1"),
     ],
 )
 def test_what_an_arbin_schedule_may_hold_and_we_cannot_say_is_refused(old, new, why):
     assert old in SEVERSON
     refused = arbin(SEVERSON.replace(old, new)).refused
     assert any(why in line for line in refused), refused
+
+
+def test_a_safety_limit_of_the_users_own_is_given_up_only_if_it_is_allowed():
+    content = SEVERSON + b"[Schedule_UserDefineSafety0]\nm_szSafetyType=Aux_Temperature_1\n"
+    assert any("Aux_Temperature_1" in line for line in arbin(content, approximate=False).refused)
+    assert any("Aux_Temperature_1" in line for line in arbin(content).changed)
 
 
 @pytest.mark.parametrize("content", [b"", b"[Schedule]\n", b"[A]\n[A]\n", b"Schedule_Step0"])

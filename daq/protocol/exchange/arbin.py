@@ -26,6 +26,10 @@ _RESETS = 15
 
 _SCOPE = re.compile(r"(-?\d+\.?\d*)\^(-?\d+\.?\d*)")
 _OFF = ("m_bCheckPowerSafety",)
+_EXTENSIONS = (
+    *("m_szExtCtrlValue2", "m_szExtDef", "m_szExtDef1", "m_uStepCtrlTypeExtFlag", "m_szAddIn"),
+    *("m_bBurstModeEnable", "m_bSynchronizedStart"),
+)
 
 
 def read(content: bytes, task: Task) -> Draft:
@@ -43,6 +47,7 @@ def read(content: bytes, task: Task) -> Draft:
         head.append(comment[:500])
     draft = Draft(name_from(task.file.rpartition("/")[2].rpartition(".")[0]), head, [])
     draft.safety = _safety(schedule, task)
+    _refuse_own_safety(sections, task)
     draft.steps = _Builder(sections, task).build()
     draft.share_record()
     return draft
@@ -66,6 +71,28 @@ def _safety(schedule: Section, task: Task) -> dict[str, list[str]]:
             with task.findings.collecting():
                 task.findings.change(place, f"the safety of {key}", "leaves it to the station")
     return made
+
+
+def _refuse_own_safety(sections: dict[str, Section], task: Task) -> None:
+    """Limits that the user has defined besides, of any quantity."""
+    for name, section in sections.items():
+        kind = section.get("m_szSafetyType")
+        if name.startswith("Schedule_UserDefineSafety") and kind:
+            place = task.place(section.line)
+            with task.findings.collecting():
+                what = f"a safety limit of the user's own, of {kind[:40]!r}"
+                task.findings.change(place, what, "leaves it to the station")
+
+
+def _refuse_extensions(section: Section, place: Place) -> None:
+    """What else a step may be told; none of it has a counterpart.
+
+    Raises:
+        InputError: something is told.
+    """
+    for key in _EXTENSIONS:
+        if (value := section.get(key)) not in ("", "0"):
+            raise InputError(f"{key}={value[:40]} has no counterpart", place=place)
 
 
 class _Builder:
@@ -95,6 +122,9 @@ class _Builder:
     def _items(self, index: int, section: Section) -> list[Step | Loop]:
         place = self._task.place(section.line)
         limits = self._limits(index)
+        _refuse_extensions(section, place)
+        if section.get("m_szCurrentRange"):
+            self._task.findings.leave(place, "ranges of current and voltage: the cycler's own")
         kind = section.get("m_szStepCtrlType")
         if kind == "Set Variable(s)":
             return [self._loop(index, section, limits, place)]

@@ -125,6 +125,11 @@ class Driver(ABC, Generic[LineT]):
         """What the channel can do. Called after `setup`; may ask the instrument."""
         return Range()
 
+    @classmethod
+    def known_range(cls, options: Any) -> Range:
+        """What its options alone tell of `range`, for `daq check`, which asks no instrument."""
+        return Range()
+
     @abstractmethod
     def off(self, channel: int) -> None:
         """Make the channel safe, and verify it by reading back.
@@ -232,9 +237,9 @@ class Logger(Driver[LineT]):
 AnyDriver = Driver[Any]
 
 
-def installed() -> dict[str, str]:
-    """Name and `module:Class` of every driver that the entry-point group announces."""
-    return {point.name: point.value for point in sorted(entry_points(group=ENTRY_POINT_GROUP))}
+def installed(group: str = ENTRY_POINT_GROUP) -> dict[str, str]:
+    """Name and `module:Class` of everything that an entry-point group announces: the drivers."""
+    return {point.name: point.value for point in sorted(entry_points(group=group))}
 
 
 def find_driver(name: str) -> type[AnyDriver]:
@@ -243,18 +248,33 @@ def find_driver(name: str) -> type[AnyDriver]:
     Raises:
         InputError: no such driver, or it cannot be imported; names the known ones.
     """
-    target = name if ":" in name else installed().get(name)
-    if target is None:
-        raise InputError(
-            f"no driver is called {name!r}",
-            remedy=f"installed: {', '.join(installed()) or 'none'}; or give module:Class",
-        )
-    module, _, attribute = target.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError, TypeError, SyntaxError) as error:
-        # no such module; none to begin with (":X", "..x:X"); one with a mistake in it
-        raise InputError(f"driver {name!r} cannot be loaded: {error}") from error
+    target, found = find_plugin(ENTRY_POINT_GROUP, name, "driver")
     if not (isinstance(found, type) and issubclass(found, Driver)):
         raise InputError(f"{target} is not a Driver")
     return cast(type[AnyDriver], found)
+
+
+def find_plugin(group: str, name: str, what: str) -> tuple[str, Any]:
+    """Where something is that another package brings, and the object itself.
+
+    Args:
+        group: of entry points.
+        name: as announced there, or `module:Name`.
+        what: it is, for messages.
+
+    Raises:
+        InputError: there is none, or it cannot be imported; names the known ones.
+    """
+    known = installed(group)
+    target = name if ":" in name else known.get(name)
+    if target is None:
+        raise InputError(
+            f"no {what} is called {name!r}",
+            remedy=f"installed: {', '.join(known) or 'none'}; or give module:Class",
+        )
+    module, _, attribute = target.partition(":")
+    try:
+        return target, getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError, TypeError, SyntaxError) as error:
+        # no such module; none to begin with (":X", "..x:X"); one with a mistake in it
+        raise InputError(f"{what} {name!r} cannot be loaded: {error}") from error

@@ -172,7 +172,12 @@ class Binder(Chamber[RegisterLine]):
 
     def range(self, channel: int) -> Range:
         """The setpoints that the options allow; the controller does not tell its own."""
-        return Range(temperature_degC=self.options.temperature)
+        return self.known_range(self.options)
+
+    @classmethod
+    def known_range(cls, options: BinderOptions) -> Range:
+        """All that there is to know."""
+        return Range(temperature_degC=options.temperature)
 
     def set_temperature(self, degC: float) -> None:
         """Write every setpoint first: conditioning would else start towards the old one."""

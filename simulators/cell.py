@@ -115,11 +115,11 @@ class Cell:
         """Longest step without current."""
         return 60.0
 
-    def longest_step_s(self, current_A: float) -> float:
+    def longest_step_s(self, current_A: float, most_s: float = _LONGEST_STEP_S) -> float:
         """Longest step over which neither charge nor voltage moves far at this current."""
         soc_per_s = abs(current_A) / (3600.0 * self.capacity_Ah)
         slope = self._ocv.piece(self.soc)[1]
-        return min(_LONGEST_STEP_S, min(_STEP_SOC, _STEP_V / slope) / (soc_per_s + 1e-12))
+        return min(most_s, min(_STEP_SOC, _STEP_V / slope) / (soc_per_s + 1e-12))
 
     def voltage_V(self, current_A: float) -> float:
         """Terminal voltage now, at this current."""
@@ -201,9 +201,13 @@ class Cell:
         return self._r0 + arcs + storage
 
     def _polarise(self, seconds: float, current_A: float) -> float:
-        """Move the RC pairs; return the integral of their voltage over the step."""
+        """Move the RC pairs; return the integral of their voltage over the step.
+
+        In a new list, as every state of a cell is replaced and none changed in place: a copy of a
+        cell goes its own way.
+        """
         integral = 0.0
-        volts = self._polarisation_V
+        volts = self._polarisation_V = list(self._polarisation_V)
         for k, gone in enumerate(self._gone(seconds)):
             final = current_A * self._r[k]
             change = (final - volts[k]) * gone

@@ -8,6 +8,7 @@ from simulators.clock import Clock
 
 AMBIENT_DEGC = 23.0
 _LONGEST_STEP_S = 5.0
+_STILL_K = 1e-9  # nearer than this, nothing moves that anybody could measure
 _WALL_S = 60.0  # heat exchanger behind the controller's demand
 _AIR_S = 90.0  # air behind the heat exchanger
 _LOSS_S = 2400.0  # idle box behind the room
@@ -67,13 +68,25 @@ class ChamberModel:
         """Bring the air up to the clock."""
         left = self._clock.now() - self._at
         self._at += left
+        if self.settled(_STILL_K):
+            return
         while left > 0.0:
             step = min(left, _LONGEST_STEP_S)
             self._step(step)
             left -= step
 
+    def settled(self, within_K: float) -> bool:
+        """Whether the air and the heat exchanger are where they are going, and stay there."""
+        target = self.setpoint_degC if self._regulating else self._room_degC
+        apart = max(abs(self.temperature_degC - target), abs(self._wall_degC - target))
+        return apart <= within_K and not self.door_open
+
+    @property
+    def _regulating(self) -> bool:
+        return self.running and not self.over_temperature
+
     def _step(self, dt: float) -> None:
-        regulating = self.running and not self.over_temperature
+        regulating = self._regulating
         demand, lag = (self._demand_degC(), _WALL_S) if regulating else (self._room_degC, _LOSS_S)
         change = (demand - self._wall_degC) * -math.expm1(-dt / lag)
         self._wall_degC += max(-_SLEW_K_PER_S * dt, min(_SLEW_K_PER_S * dt, change))

@@ -1,4 +1,4 @@
-"""Commands that look at files and start nothing: check, dry-run, drivers."""
+"""Commands that look at files and start nothing: check, drivers."""
 
 from __future__ import annotations
 
@@ -13,21 +13,17 @@ from daq.cli.output import (
     Json,
     complain,
     console,
-    duration,
-    pairs,
     print_json,
 )
 from daq.cli.profiles import TABLES
+from daq.cli.stations import compiled_for, known_cell, known_station
 from daq.cli.tables import print_table
 from daq.config import Lab, load_lab
 from daq.driver import find_driver, installed
 from daq.errors import InputError
 from daq.filemodel import validate
 from daq.model import Cell
-from daq.protocol.compile import compile_protocol
-from daq.protocol.program import Program, Step
 from daq.protocol.source import ProtocolSource, load_protocol
-from daq.registry.cells import Cells
 from daq.yamlfile import read
 
 _KINDS = "they begin with `lab:` and `protocol:`; `daq simulate` checks bench files"
@@ -37,7 +33,6 @@ _NOMINAL = Cell("a cell of 1 Ah", 1.0)
 def add_to(app: typer.Typer) -> None:
     """Register this group."""
     app.command()(check)
-    app.command("dry-run")(dry_run)
     app.command()(drivers)
 
 
@@ -96,100 +91,13 @@ def _mistake(path: Path, lab: Lab | None, station: str, cell: str) -> InputError
 
 def _check_protocol(source: ProtocolSource, lab: Lab | None, station: str, cell: str) -> None:
     if lab is None:
-        compile_protocol(source, _NOMINAL, [])
+        compiled_for(source, _NOMINAL)
         return
-    stations = [_station(lab, station)] if station else list(lab.stations)
-    cells = [_cell(lab, cell)] if cell else list(lab.cells.values()) or [_NOMINAL]
-    for name in stations:
+    stations = [known_station(lab, station)] if station else list(lab.stations.values())
+    cells = [known_cell(lab, cell)] if cell else list(lab.cells.values()) or [_NOMINAL]
+    for at in stations:
         for one in cells:
-            compile_protocol(source, one, [(f"station {name}", lab.stations[name].limits)])
-
-
-def _cell(lab: Lab, cell: str) -> Cell:
-    return Cells(lab.data, lab.cells).cell(cell)
-
-
-def _station(lab: Lab, station: str) -> str:
-    if station not in lab.stations:
-        known = ", ".join(lab.stations)
-        raise InputError(f"lab {lab.name} has no station {station!r}", remedy=f"it has {known}")
-    return station
-
-
-def dry_run(
-    protocol: Annotated[Path, typer.Argument(help="The protocol file.")],
-    capacity: Annotated[float, typer.Option(help="Nominal capacity of the cell, Ah.")] = 1.0,
-    lab: Annotated[Path | None, typer.Option("--lab", help="Take cell and limits from it.")] = None,
-    station: Annotated[str, typer.Option(help="Station of that lab.")] = "",
-    cell: Annotated[str, typer.Option(help="Cell of that lab.")] = "",
-    parameter: Annotated[
-        list[str] | None, typer.Option("--parameter", "-p", help="name=value.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Compile a protocol and show what would be done: each step, resolved, and how long."""
-    source = load_protocol(protocol, TABLES)
-    loaded = load_lab(lab) if lab else None
-    tiers = []
-    if loaded and station:
-        limits = loaded.stations[_station(loaded, station)].limits
-        tiers = [(f"station {station}", limits)]
-    subject = _cell(loaded, cell) if loaded and cell else Cell("dry-run", capacity)
-    values = pairs(parameter or ())
-    program = compile_protocol(source, subject, tiers, None, values)
-    if as_json:
-        print_json(_document(program))
-        return
-    title = f"{program.protocol} {program.version} for a cell of {subject.nominal_capacity_Ah:g} Ah"
-    print_table(("step", "line", "what", "setpoint", "until", "at most"), _rows(program), title)
-    console().print(
-        f"expected {duration(program.expected_s)}, at most "
-        f"{duration(program.at_most_s)} of lab time"
-    )
-
-
-def _rows(program: Program) -> list[tuple[Any, ...]]:
-    return [
-        (
-            step.number,
-            step.line,
-            step.text.partition(" until ")[0],
-            _setpoint(step),
-            " or ".join(condition.text for condition in step.until),
-            duration(step.at_most_s),
-        )
-        for step in program.steps
-    ]
-
-
-def _setpoint(step: Step) -> str:
-    setpoint = step.setpoint
-    if setpoint is None:
-        return "OFF"
-    low, high = 0.0 - setpoint.discharge_A, setpoint.charge_A
-    return f"{setpoint.voltage_V:g} V, {low:.4g} to {high:.4g} A"
-
-
-def _document(program: Program) -> dict[str, Any]:
-    return {
-        "protocol": program.protocol,
-        "version": program.version,
-        "sha256": program.sha256,
-        "expected_s": program.expected_s,
-        "at_most_s": program.at_most_s,
-        "steps": [
-            {
-                "step": step.number,
-                "line": step.line,
-                "kind": step.kind.value,
-                "text": step.text,
-                "setpoint": _setpoint(step),
-                "until": [condition.text for condition in step.until],
-                "at_most_s": step.at_most_s,
-            }
-            for step in program.steps
-        ],
-    }
+            compiled_for(source, one, lab, at)
 
 
 def drivers(as_json: Json = False) -> None:

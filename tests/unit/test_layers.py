@@ -47,7 +47,7 @@ def test_nothing_that_can_crash_or_block_is_loaded_with_the_daemon() -> None:
     )
     assert "daq.control.guard" in loaded
     assert not loaded & {"h5py", "pandas", "aiomqtt", "paho", "amqtt", "matplotlib"}
-    assert not loaded & {"daq.figures", "daq.report", "scipy", "impedance"}
+    assert not loaded & {"daq.dryrun", "daq.figures", "daq.report", "scipy", "impedance"}
 
 
 def modules_after(code: str, *options: str) -> set[str]:

@@ -68,9 +68,14 @@ class EisModel(FileModel):
         return self
 
     def expected_s(self) -> float:
-        """Five periods a point and half a second to settle, as instruments usually take."""
-        points = int(self.per_decade * log10(self.start / self.end)) + 1
-        return sum(0.5 + 5.0 / (self.end * 10 ** (n / self.per_decade)) for n in range(points))
+        """What its frequencies need."""
+        return sweep_s(self.start, self.end, self.per_decade)
+
+
+def sweep_s(from_Hz: float, to_Hz: float, per_decade: int) -> float:
+    """Five periods a point and half a second to settle, as instruments usually take."""
+    points = int(per_decade * log10(from_Hz / to_Hz)) + 1
+    return sum(0.5 + 5.0 / (to_Hz * 10 ** (n / per_decade)) for n in range(points))
 
 
 class Eis(StepModel):

@@ -1,0 +1,84 @@
+"""What a command without a daemon knows of a station: its limits, what its drivers can do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf
+
+from daq.config import Lab, StationConfig
+from daq.driver import Range
+from daq.errors import InputError
+from daq.model import Cell, ChannelRef, Limits
+from daq.protocol.build import Tier
+from daq.protocol.compile import compile_protocol
+from daq.protocol.program import Program
+from daq.protocol.source import ProtocolSource, Value
+from daq.registry.cells import Cells
+
+
+def known_station(lab: Lab, station: str) -> StationConfig:
+    """A station by its name.
+
+    Raises:
+        InputError: the lab has none of that name.
+    """
+    if station not in lab.stations:
+        known = ", ".join(lab.stations)
+        raise InputError(f"lab {lab.name} has no station {station!r}", remedy=f"it has {known}")
+    return lab.stations[station]
+
+
+def known_cell(lab: Lab, cell: str) -> Cell:
+    """A cell by its id, of the lab file or of the registry.
+
+    Raises:
+        InputError: nobody has described it.
+    """
+    return Cells(lab.data, lab.cells).cell(cell)
+
+
+def compiled_for(
+    source: ProtocolSource,
+    cell: Cell,
+    lab: Lab | None = None,
+    station: StationConfig | None = None,
+    parameters: Mapping[str, Value] | None = None,
+) -> Program:
+    """A protocol compiled as a start at this station would; without one, for the file alone.
+
+    Raises:
+        InputError: it cannot be carried out there.
+    """
+    range_ = offline_range(lab, station) if lab and station else None
+    return compile_protocol(source, cell, tiers(station, cell), range_, parameters)
+
+
+def tiers(station: StationConfig | None, cell: Cell) -> list[Tier]:
+    """The limits of a station; none for a file alone."""
+    if station is None:
+        return []
+    found: list[Tier] = [(f"station {station.name}", station.limits)]
+    if station.checks.Q1 < inf:
+        most_Ah = Limits(charge_Ah=station.checks.Q1 * cell.nominal_capacity_Ah)
+        found.append((f"check Q1 of station {station.name}", most_Ah))
+    return found
+
+
+def offline_range(lab: Lab, station: StationConfig) -> Range:
+    """What the station's instruments can do, as far as their options tell."""
+    cycler, chamber, sweeper = (
+        _known(lab, ref) for ref in (station.cycler, station.chamber, station.eis)
+    )
+    return Range(
+        voltage_V=cycler.voltage_V,
+        current_A=cycler.current_A,
+        temperature_degC=chamber.temperature_degC,
+        frequency_Hz=sweeper.frequency_Hz,
+    )
+
+
+def _known(lab: Lab, ref: ChannelRef | None) -> Range:
+    if ref is None:
+        return Range()
+    instrument = lab.instruments[ref.instrument]
+    return instrument.driver_class.known_range(instrument.options)

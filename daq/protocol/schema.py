@@ -33,8 +33,15 @@ class SafetyModel(LimitsModel):
     checks: ChecksModel = ChecksModel()
     """Thresholds of the guard's checks; they may only tighten the station's."""
 
-    def limits_for(self, nominal_capacity_Ah: float) -> Limits:
-        """The same for the guard."""
+    def limits_for(self, nominal_capacity_Ah: float, *, included: bool = False) -> Limits:
+        """The same for the guard.
+
+        Args:
+            nominal_capacity_Ah: what percentages refer to.
+            included: the file is part of another, whose own charge, given or not, already holds.
+        """
+        if self.charge is None and included:
+            return self.limits()
         charge = self.charge or Amount(CHARGE_DEFAULT, units.FRACTION)
         relative = charge.kind is units.FRACTION
         charge_Ah = charge.value * (nominal_capacity_Ah if relative else 1.0)

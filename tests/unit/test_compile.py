@@ -151,6 +151,27 @@ def test_a_sweep_has_at_least_three_times_the_time_that_its_frequencies_need() -
     assert short.at_most_s == 3600.0
 
 
+INCLUDES = f"{HEAD}safety: {{charge: 115 %}}\nsteps:\n  - rest: 1 h\n  - include: part.yaml\n"
+
+
+@pytest.mark.parametrize(
+    ("safety", "charge_Ah"),
+    [
+        ("", 1.15 * 2.5),
+        ("safety: {charge: 110 %}\n", 1.1 * 2.5),
+        ("safety: {charge: 120 %}\n", 1.15 * 2.5),
+    ],
+)
+def test_an_included_file_tightens_the_charge_only_where_it_says_so(
+    safety: str, charge_Ah: float
+) -> None:
+    part = f"protocol: part\nversion: 1.0.0\n{safety}steps:\n  - rest: 2 h\n"
+    source = parse_protocol(INCLUDES, files={"part.yaml": part})
+    outer, inner = compile_protocol(source, CELL, [STATION], RANGE).steps
+    assert outer.limits.charge_Ah == pytest.approx(1.15 * 2.5)
+    assert inner.limits.charge_Ah == pytest.approx(charge_Ah)
+
+
 # Tiers: what a setpoint may not exceed, and who says so.
 
 ONE_STEP = f"{HEAD}{SAFETY}steps:\n  - "

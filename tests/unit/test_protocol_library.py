@@ -153,6 +153,26 @@ def test_the_coin_cell_stays_inside_the_limits_of_its_source() -> None:
         assert step.limits.voltage_V[1] <= 5.0
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("formation")])
+def test_a_formation_begins_with_a_cell_that_has_no_voltage_yet(name: str) -> None:
+    until_full = steps(name)[:3]
+    assert {step.limits.voltage_V[0] for step in until_full} == {-0.1}
+
+
+@pytest.mark.parametrize(
+    ("name", "lowest_V"), [("formation-nmc-graphite", 2.4), ("formation-lfp", 2.2)]
+)
+def test_the_discharge_of_a_formation_has_a_lower_limit(name: str, lowest_V: float) -> None:
+    (discharge,) = (step for step in steps(name) if step.kind is StepKind.DISCHARGE)
+    assert discharge.limits.voltage_V[0] == lowest_V
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_cell_may_hold_somewhat_more_than_its_nominal_capacity(name: str) -> None:
+    nominal_Ah = NOMINAL_AH.get(name, 1.0)
+    assert {round(step.limits.charge_Ah / nominal_Ah, 6) >= 1.15 for step in steps(name)} == {True}
+
+
 SOAKS = {("standard-cycle", 1): (2.0, 1800.0), ("rate-capability", 18): (1.0, 7200.0)}
 
 
@@ -310,7 +330,7 @@ CASES = {
     ),
     "formation-nmc-graphite": Case(soc=0.02, cell=UNFORMED, reasons={9: {"sweep done": 1}}),
     "formation-lfp": Case(
-        chemistry="lfp", soc=0.05, cell=UNFORMED, reasons={3: {"current <= C/50": 2}}
+        chemistry="lfp", soc=0.0, cell=UNFORMED, reasons={3: {"current <= C/50": 2}}
     ),
     "standard-cycle": Case(reasons={6: {"current <= C/25": 1}}),
     "cycling-cccv": Case(  # ends by the end of life, long before 1000 cycles
@@ -381,9 +401,30 @@ def test_every_step_is_done_and_every_limit_kept(name: str) -> None:
     case, run = CASES[name], played(name)
     program = compiled(name, case.nominal_Ah, **case.parameters)
     assert {end.step.number for end in run.ended} == {step.number for step in program.steps}
-    lowest = max(step.limits.voltage_V[0] for step in program.steps)
+    lowest = min(step.limits.voltage_V[0] for step in program.steps)
     highest = min(step.limits.voltage_V[1] for step in program.steps)
     assert lowest < run.lowest_V < run.highest_V < highest
+
+
+LFP = {
+    **{"v_max": "3.65 V", "v_min": "2.0 V", "trip_low": "1.8 V", "trip_high": "3.8 V"},
+    **{"v_pulse": "3.75 V", "v_cycle": "3.6 V"},
+}
+FOR_ANY_CHEMISTRY = [
+    name for name in NAMES if "formation" not in name and name != "fast-charge-severson"
+]
+
+
+@pytest.mark.parametrize("name", FOR_ANY_CHEMISTRY)
+def test_another_chemistry_needs_other_parameters_and_no_other_file(name: str) -> None:
+    own = load_protocol(LIBRARY / f"{name}.yaml").parameters
+    voltages = {key: value for key, value in LFP.items() if key in own}
+    assert {"v_max", "v_min", "trip_low", "trip_high"} <= set(voltages)
+    program = compiled(name, 2.5, **CASES[name].parameters, **voltages)
+    cell = CellModel("lfp", 2.5, 0.3, **CASES[name].cell)
+    run = Player(program, cell).play()
+    assert (run.outcome, [end for end in run.ended if end.failed]) == ("completed", [])
+    assert 1.8 < run.lowest_V < run.highest_V < 3.8
 
 
 def test_a_cell_that_must_not_see_the_pulses_is_refused_before_anything_is_energised() -> None:

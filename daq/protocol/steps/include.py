@@ -43,7 +43,7 @@ class Include(Instruction):
     def compile(self, builder: Builder, where: Where) -> None:
         """Its steps, under its own `record` and `safety` besides those of the file around it."""
         file, nominal = self.included, builder.cell.nominal_capacity_Ah
-        own = (f"safety of {file.name}", file.model.safety.limits_for(nominal))
+        own = (f"safety of {file.name}", file.model.safety.limits_for(nominal, included=True))
         source = Source(
             document=file.document,
             data=file.data,

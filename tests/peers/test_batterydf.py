@@ -28,7 +28,7 @@ def test_the_reference_reader_finds_nothing_to_complain_about(
     assert report["derived"]["issues"] == []
     assert report["extras"] == []
     assert report["n_rows"] == 60 * 14
-    assert report["n_cols"] == 37
+    assert report["n_cols"] == 38
 
 
 @pytest.mark.parametrize("fmt", ["bdf", "bdf.parquet"])

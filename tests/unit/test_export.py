@@ -7,10 +7,12 @@ import errno
 import json
 import math
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -245,6 +247,24 @@ def test_profiles_carry_what_their_tools_want_beside_the_table(
     assert data["Date Time"][0] == "2026-09-21T14:13:20.000000"
     (spectrum,) = export.export_files(source, "", "impedance", tmp_path)
     assert len(spectrum.read_text().splitlines()) == 13
+
+
+def test_netcdf_has_a_group_a_role_and_says_what_is_missing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with h5py.File(export.export(folder / f"{RUN}.h5", "", "netcdf", tmp_path)) as file:
+        assert set(file) == {"cycler", "chamber", "eis"}
+        rows = np.concatenate(list(open_source(folder / f"{RUN}.h5").batches()))
+        assert np.array_equal(file["cycler/uts"], rows["time"])
+        assert np.array_equal(file["cycler/charge_Ah"], rows["charge_Ah"])
+        assert file["cycler/charge_Ah"].attrs["units"] == "A h"
+        assert len(file["eis/frequency"]) == 13
+    with h5py.File(export.export(folder / f"{BARE}.h5", "", "netcdf", tmp_path)) as file:
+        assert set(file) == {"cycler"}  # neither chamber nor spectra
+    monkeypatch.setitem(sys.modules, "h5netcdf", None)
+    with pytest.raises(InputError, match=r"battery-daq\[netcdf\]"):
+        export.export(folder / f"{RUN}.h5", "", "netcdf", tmp_path / "none.nc")
+    assert not (tmp_path / "none.nc").exists()
 
 
 def test_a_run_without_spectra_has_nothing_for_impedance(folder: Path, tmp_path: Path) -> None:

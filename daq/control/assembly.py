@@ -15,9 +15,10 @@ from daq.control.guard import Freshness, Guard
 from daq.control.instrument import Instrument, InstrumentSpec, Listener
 from daq.control.loop import Loop
 from daq.control.output import CyclerOutput
-from daq.control.station import Station, Wiring
+from daq.control.station import Station
 from daq.control.sweeper import Sweeper
 from daq.control.thermostat import Thermostat
+from daq.control.wiring import Wiring
 from daq.driver import Chamber, Cycler, Potentiostat
 from daq.errors import InstrumentError
 from daq.journal import Journal

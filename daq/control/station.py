@@ -10,29 +10,28 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from math import inf
 from typing import Any
 
 from daq.bus.bus import Bus
-from daq.checks import Checks
 from daq.clock import LabClock, monotonic, suspended
 from daq.control.alarms import Alarms, Cause, Place
 from daq.control.conductor import Climate, Conductor
+from daq.control.disobedience import Disobedience
 from daq.control.guard import Guard, valid
 from daq.control.output import CyclerOutput
+from daq.control.readback import Readback
 from daq.control.sweeper import Sweeper
 from daq.control.thermostat import Thermostat
 from daq.control.tripped import History
+from daq.control.wiring import Wiring
 from daq.driver import WATCHDOG
-from daq.errors import InstrumentError, ReadbackMismatch
+from daq.errors import InstrumentError
 from daq.journal import Journal, Kept
 from daq.logs import get_logger
 from daq.model import (
-    ChannelRef,
     Event,
     EventKind,
-    Limits,
     Mode,
     Reading,
     Record,
@@ -40,41 +39,11 @@ from daq.model import (
     Trip,
 )
 
-VERIFY_S = 2.0
-"""How often the cycler's settings, or the next part of them, are read back while it is ON."""
 LATCHING_S = 0.1
 """Two attributes take no time; a lock that an exception left behind must not keep a cell ON."""
 SLEPT_S = 1.0
-OWED_ALARM_S = 2.0
-"""An OFF that is not verified for so long pages somebody."""
-RELAY_AGAIN_S = 2.0
 LOOK_FIRST_S = 2.0
 """Real time between a clear and the next start."""
-FLOWS = frozenset({"I1", "C2"})
-"""The checks that say that an output is ON although it must not be."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wiring:
-    """What a station is wired to. `thermometer` is the source of the cell's temperature."""
-
-    name: str
-    cycler: ChannelRef
-    thermometer: ChannelRef | None
-    chamber: ChannelRef | None
-    sweeper: ChannelRef | None
-    limits: Limits
-    idle_record_s: float
-    voltage_check: ChannelRef | None = None
-    interlocks: tuple[ChannelRef, ...] = ()
-    group_trips: frozenset[str] = frozenset({"K1"})
-    checks: Checks = Checks()
-
-    @property
-    def sources(self) -> frozenset[ChannelRef]:
-        """Every channel whose samples this station judges."""
-        named = (self.cycler, self.thermometer, self.chamber, self.voltage_check, *self.interlocks)
-        return frozenset(ref for ref in named if ref is not None)
 
 
 class Station:
@@ -87,6 +56,7 @@ class Station:
         conductor: carries out runs here.
         group: the stations that trip together with this one.
         history: what it has tripped of lately.
+        disobedience: what is done about a cycler that does not obey.
     """
 
     def __init__(
@@ -131,13 +101,17 @@ class Station:
         alarms.know(wiring.name, self._place)
         self._latching = threading.Lock()
         self._idle_record_at = 0.0
-        self._verify_at_s = 0.0
+        self._readback = Readback(output)
         self._asleep_s = suspended()
-        self._alarmed_owed = False
-        self._alarmed_on = False
+        self.disobedience = Disobedience(
+            wiring,
+            output=output,
+            guard=guard,
+            alarms=alarms,
+            relay=relay,
+            note=lambda text: self.note(EventKind.NOTE, text=text),
+        )
         self._pending: Trip | None = None  # the trip that home has not acted on yet
-        self._relay = relay
-        self._relay_at_s = -inf
         self._lost_poll = False
         self._cleared_at_s = -inf
         self._log = get_logger(station=wiring.name)
@@ -154,7 +128,7 @@ class Station:
             self.valid_samples += valid(reading.voltage_V) and valid(reading.current_A)
             trip = self.guard.check_cycler(sample)
             if self.latch:
-                self._insist(trip, sample)
+                self.disobedience.insist(trip, sample)
             elif trip:
                 self.trip(trip)
         if source == wiring.thermometer:
@@ -223,18 +197,6 @@ class Station:
         log = self._log.bind(run=run.info.id) if run else self._log
         log.error("trip", **data, off_verified=verified, off_took_s=round(took_s, 4))
 
-    def _insist(self, trip: Trip | None, sample: Sample) -> None:
-        """Cut off already: if it is ON or current flows all the same, OFF again, and page once."""
-        if trip is None or trip.check not in FLOWS:
-            trip = self.guard.output.check(sample)
-        if trip is None or self.output.owed:  # `watch` repeats what is owed
-            return
-        self.output.off()
-        self._open_relay(sample.stamp_s)
-        if not self._alarmed_on:
-            self._alarmed_on = True
-            self._alarm(Cause.CURRENT_WHILE_OFF, f"after a trip: {trip.message}")
-
     # Then the run sees it, on the home thread.
 
     def advance(self, sample: Sample) -> bool:
@@ -270,7 +232,8 @@ class Station:
             self.output.off()
         if found.output_on and not was_on:
             cycler = self.wiring.cycler
-            self._alarm(Cause.FOUND_ON, f"{cycler} was ON when it was found; it was switched OFF")
+            message = f"{cycler} was ON when it was found; it was switched OFF"
+            self._alarms.raise_(Cause.FOUND_ON, message, station=self.name)
         if not self.output.owed:  # also one that an earlier session left
             self._alarms.end(Cause.OFF_NOT_VERIFIED, station=self.name)
         if found.fault == WATCHDOG and not self.latch:
@@ -299,11 +262,7 @@ class Station:
         """What must happen even when no sample arrives: silence, and an OFF that is owed."""
         if self._pending:  # an exception came between the latch and its OFF
             self._make_safe(self._pending)
-        owed = self.output.owed
-        if owed:
-            self.output.pay()
-        if owed or self._alarmed_owed:  # a stop, or a new connection, may have paid it
-            self._alarm_owed(now_s)
+        self.disobedience.watch(now_s)
         if self.latch:
             return
         self._lost_poll &= self.output.owed
@@ -313,23 +272,8 @@ class Station:
             elif why := self.guard.polls.judge(now_s):
                 self._try_off(why)
         self._check_interlocks(now_s)
-        self._verify(now_s)
-
-    def _verify(self, now_s: float) -> None:
-        """C2 while it runs: somebody at the panel, or a second program, has changed a setting."""
-        output = self.output
-        if self.latch or not output.on or output.owed or now_s < self._verify_at_s:
-            return
-        self._verify_at_s = now_s + VERIFY_S
-        if not output.instrument.online:
-            return
-        try:
-            output.driver.verify(output.channel)
-        except ReadbackMismatch as error:
-            source = output.instrument.name
-            self.trip(Trip("C2", f"changed by somebody else: {error}", source))
-        except InstrumentError as error:
-            output.instrument.failed(error)
+        if not self.latch and (trip := self._readback.judge(now_s)):
+            self.trip(trip)
 
     def _try_off(self, why: str) -> None:
         """C1: OFF, and the step anew when the link is back. If it stays away, P1 trips."""
@@ -346,30 +290,6 @@ class Station:
         """Whether a run goes on, or the cell is energised."""
         conductor = self.conductor
         return self._energised() or bool(conductor.run and not conductor.paused)
-
-    def _alarm_owed(self, now_s: float) -> None:
-        late = self.output.owed and now_s - self.output.owed_since_s > OWED_ALARM_S
-        if late and not self._alarmed_owed:
-            self._alarm(Cause.OFF_NOT_VERIFIED, f"OFF of {self.wiring.cycler} is not verified")
-        elif self._alarmed_owed and not late:
-            self._alarms.end(Cause.OFF_NOT_VERIFIED, station=self.name)
-        self._alarmed_owed = late
-        if late:
-            self._open_relay(now_s)
-
-    def _open_relay(self, now_s: float) -> None:
-        """The cycler does not obey: open the circuit where the lab has a relay, again and again."""
-        if self._relay and now_s - self._relay_at_s > RELAY_AGAIN_S:
-            if self._relay_at_s == -inf:
-                text = "the relay is opened, because the cycler does not obey"
-                self.note(EventKind.NOTE, text=text)
-                self._log.critical(text)
-            self._relay_at_s = now_s
-            self._relay()
-
-    def _alarm(self, cause: Cause, message: str) -> None:
-        instrument = self.output.instrument.name if cause is Cause.OFF_NOT_VERIFIED else ""
-        self._alarms.raise_(cause, message, station=self.name, instrument=instrument)
 
     def _place(self) -> Place:
         run = self.conductor.run
@@ -429,9 +349,8 @@ class Station:
         if self.conductor.run:
             self.conductor.paused = f"after a trip: {latch.message}"
         self._alarms.cleared(self.name, latch)
-        self._alarms.end(Cause.CURRENT_WHILE_OFF, station=self.name)
-        self.latch, self._alarmed_on = None, False
-        self._cleared_at_s, self._relay_at_s = monotonic(), -inf
+        self.disobedience.over()
+        self.latch, self._cleared_at_s = None, monotonic()
         return ""
 
     # Telling.

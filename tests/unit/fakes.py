@@ -23,9 +23,10 @@ from daq.control.instrument import Instrument, InstrumentSpec
 from daq.control.loop import Loop
 from daq.control.output import CyclerOutput
 from daq.control.run import Run
-from daq.control.station import Station, Wiring
+from daq.control.station import Station
 from daq.control.sweeper import Sweeper
 from daq.control.thermostat import Thermostat
+from daq.control.wiring import Wiring
 from daq.driver import Chamber, Cycler, Logger, Potentiostat, Progress, Range
 from daq.errors import InstrumentError, LinkDown, ReadbackMismatch
 from daq.journal import Kept

@@ -191,7 +191,7 @@ def test_a_group_trips_together_where_the_lab_says_so(clock, check, both):
 
 def test_where_off_is_not_obeyed_the_relay_opens_after_two_seconds_and_again(stand):
     opened = []
-    stand.station._relay = lambda: opened.append(stand.clock.now_s)
+    stand.station.disobedience.relay = lambda: opened.append(stand.clock.now_s)
     stand.energised()
     stand.driver.obeys_off = False
     began = stand.clock.now_s
@@ -207,7 +207,7 @@ def test_where_off_is_not_obeyed_the_relay_opens_after_two_seconds_and_again(sta
 
 def test_current_of_a_welded_contact_ends_at_the_relay(stand):
     opened = []
-    stand.station._relay = lambda: opened.append(True)
+    stand.station.disobedience.relay = lambda: opened.append(True)
     stand.energised()
     stand.latched()
     stand.driver.current_A = 2.0

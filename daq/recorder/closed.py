@@ -101,13 +101,13 @@ def _compare(path: Path, written: _Tables) -> Iterator[None]:
     """Read the file back, and demand the same bytes in every row."""
     with h5py.File(path, "r") as file:
         tables: Any = file
-        start = 0
+        raw, start = tables["raw_data"], 0
         for count, digest in written.raw:
-            if _digest(tables["raw_data"][start : start + count]) != digest:
+            if _digest(raw[start : start + count]) != digest:
                 raise NotAsWritten(f"{path}: /raw_data differs from the journal")
             start += count
             yield
-        _same_count(path, start, len(tables["raw_data"]))
+        _same_count(path, start, len(raw))
         _same(path, "eis_data", written.spectra, tables["eis_data"][:])
         _same(path, "events", written.events, tables["events"][:])
 

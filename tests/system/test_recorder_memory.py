@@ -62,6 +62,7 @@ def test_a_recorder_holds_no_more_after_two_hundred_runs_than_after_eighty(bench
     for wave in range(2, 5):
         live_and_closed(bench, wave)
     after_MB = held_MB(process)
+    print(f"{idle_MB:.0f} MB idle, {before_MB:.0f} after 80 runs, {after_MB:.0f} after 200")
     assert process.num_fds() <= files
     assert after_MB - before_MB < 6.0, f"{after_MB - before_MB:.1f} MB in {3 * STATIONS} runs"
     assert after_MB - idle_MB < 30.0, f"{after_MB:.1f} MB are held, {idle_MB:.1f} MB at the start"
@@ -80,5 +81,6 @@ def test_a_recorder_that_finds_many_runs_to_close_makes_their_files_one_by_one(
     while not all(closed(bench, wave) for wave in range(3)):
         most = max(most, len([*bench.out.glob("*.h5.tmp")]))
         time.sleep(0.002)
+    print(f"{idle_MB:.0f} MB idle, {held_MB(process):.0f} after {3 * STATIONS} files")
     assert most == 1
     assert held_MB(process) - idle_MB < 30.0

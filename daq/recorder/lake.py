@@ -106,7 +106,7 @@ def _verdict(path: Path, part: dict[str, Any]) -> str:
 
 def _is_there(manifest: dict[str, Any], digest: str, lake: Path) -> bool:
     same = manifest.get("schema_version") == SCHEMA_VERSION
-    same = same and manifest["source"]["sha256"] == digest
+    same = same and manifest.get("source", {}).get("sha256") == digest
     return same and all(
         (lake / part["path"]).is_file() and (lake / part["path"]).stat().st_size == part["bytes"]
         for part in _files(manifest)

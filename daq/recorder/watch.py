@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from daq.errors import InputError
 
@@ -26,7 +25,11 @@ Write = Callable[[Path], list[Path]]
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """One run written in one way: `files`, or what kept it from being written."""
+    """One run written in one way: `files`, or what kept it from being written.
+
+    Attributes:
+        final: it is not tried again, before the next start.
+    """
 
     run: str
     to: str
@@ -76,8 +79,10 @@ class Watch:
     def _write(self, file: Path, to: str, write: Write) -> Done:
         try:
             done = Done(file.stem, to, [str(path) for path in write(file)])
-        except InputError as error:  # a closed file does not change: this is so for ever
-            done = Done(file.stem, to, [], str(error))
+        except InputError as error:
+            # Not remembered on disk: a package may be installed, a damaged file made anew.
+            self._known.add((file.stem, to))
+            return Done(file.stem, to, [], str(error))
         except OSError as error:
             self._not_before[file.stem, to] = self._clock() + RETRY_S
             return Done(file.stem, to, [], str(error), final=False)
@@ -86,9 +91,7 @@ class Watch:
 
     def _remember(self, done: Done) -> None:
         self._known.add((done.run, done.to))
-        line: dict[str, Any] = {"run": done.run, "to": done.to, "files": done.files}
-        if done.error:
-            line["error"] = done.error
+        line = {"run": done.run, "to": done.to, "files": done.files}
         with self._memory.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
             file.flush()

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from daq.config import ResumePolicy
+from daq.control import start
 from daq.control.alarms import Alarms
 from daq.control.earlier import Earlier
 from daq.control.resumption import Resumptions
@@ -206,3 +207,27 @@ def test_no_run_gets_the_id_of_an_earlier_one_though_the_clock_was_set_back(stan
     made.remember(["20261126-010203-A1", "20261126-010203-A1-2"])
     assert made._new_id("A1") == "20261126-010203-A1-3"
     assert made._new_id("A2") == "20261126-010203-A2"
+
+
+POWERED = """
+protocol: powered
+version: 1.0.0
+safety: {voltage: [2.6 V, 4.25 V], temperature: [0 degC, 50 degC]}
+steps:
+  - charge: 3 W
+    until: voltage >= 4.1 V
+    at_most: 3 h
+  - discharge: 2 ohm
+    until: voltage <= 3 V
+    at_most: 3 h
+  - charge: C/2
+    until: voltage >= 4.1 V
+    at_most: 3 h
+"""
+
+
+def test_what_is_kept_of_a_run_says_what_each_step_keeps_constant():
+    source = parse_protocol(POWERED, "t.yaml")
+    program = compile_protocol(source, CELL, [("station A1", HARD)])
+    steps = start._protocol_document(source, program, {})["steps"]
+    assert [step["follows"] for step in steps] == ["power", "resistance", None]

@@ -96,13 +96,16 @@ def test_a_disk_that_is_full_is_tried_again_later_and_nothing_is_forgotten(
     assert [done.error for done in watch.look()] == [""]
 
 
-def test_what_can_never_be_written_is_said_once(data: Path, tmp_path: Path, writer: Writer) -> None:
+def test_what_cannot_be_written_is_said_once_and_tried_again_at_the_next_start(
+    data: Path, tmp_path: Path, writer: Writer
+) -> None:
     (data / "A1-1.h5").touch()
-    writer.failure = InputError("run 'A1-1' has no impedance spectra")
-    assert [done.error for done in Watch(data, tmp_path, {"impedance": writer}).look()] == [
-        "run 'A1-1' has no impedance spectra"
-    ]
-    assert list(Watch(data, tmp_path, {"impedance": writer}).look()) == []
+    writer.failure = InputError("parquet needs pyarrow")
+    watch = Watch(data, tmp_path, {"parquet": writer})
+    assert [done.error for done in watch.look()] == ["parquet needs pyarrow"]
+    assert list(watch.look()) == []
+    writer.failure = None
+    assert [done.error for done in Watch(data, tmp_path, {"parquet": writer}).look()] == [""]
 
 
 def test_a_line_that_a_crash_has_torn_costs_one_more_export_and_no_other(

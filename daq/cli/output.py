@@ -45,9 +45,9 @@ class Refused(DaqError):
     exit_code = EXIT_REFUSED
 
 
-def complain(message: str) -> None:
+def complain(message: str, level: str = "error") -> None:
     """One line on stderr."""
-    print(f"error: {message}", file=sys.stderr)
+    print(f"{level}: {message}", file=sys.stderr)
 
 
 def print_json(document: Any) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import inf
+from typing import TYPE_CHECKING
 
 from daq.config import Lab, StationConfig
 from daq.driver import Range
 from daq.errors import InputError
 from daq.model import Cell, ChannelRef, Limits
 from daq.protocol.build import Tier
-from daq.protocol.compile import compile_protocol
+from daq.protocol.compile import Compiled, compile_placed
 from daq.protocol.program import Program
 from daq.protocol.source import ProtocolSource, Value
 from daq.registry.cells import Cells
+
+if TYPE_CHECKING:
+    from daq.review.finding import Finding
 
 
 def known_station(lab: Lab, station: str) -> StationConfig:
@@ -49,8 +53,48 @@ def compiled_for(
     Raises:
         InputError: it cannot be carried out there.
     """
+    return _compiled(source, cell, lab, station, parameters).program
+
+
+def _compiled(
+    source: ProtocolSource,
+    cell: Cell,
+    lab: Lab | None,
+    station: StationConfig | None,
+    parameters: Mapping[str, Value] | None,
+) -> Compiled:
     range_ = offline_range(lab, station) if lab and station else None
-    return compile_protocol(source, cell, tiers(station, cell), range_, parameters)
+    return compile_placed(source, cell, tiers(station, cell), range_, parameters)
+
+
+def review_at(
+    source: ProtocolSource,
+    cell: Cell,
+    lab: Lab | None = None,
+    station: StationConfig | None = None,
+) -> list[Finding]:
+    """What is to be said of a protocol for a cell at a station; without one, of the file alone.
+
+    Raises:
+        InputError: it cannot be carried out there.
+    """
+    # Here and not above: `daq serve` must not load what only the check wants.
+    from daq.review.flow import flow_of
+    from daq.review.rules import review
+    from daq.review.subject import Station, Subject
+
+    compiled = _compiled(source, cell, lab, station, None)
+    where = None
+    if lab and station:
+        real = lab.clock_factor == 1.0
+        where = Station(
+            station.name,
+            period_s=lab.instruments[station.cycler.instrument].period_s if real else 0.0,
+            chamber=station.chamber is not None,
+            eis=station.eis is not None,
+            window=station.checks.Q2,
+        )
+    return review(Subject(source, compiled, flow_of(compiled.program), where))
 
 
 def tiers(station: StationConfig | None, cell: Cell) -> list[Tier]:

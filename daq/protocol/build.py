@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from daq.driver import Range
-from daq.errors import InputError
+from daq.errors import InputError, Place
 from daq.model import Cell, Limits
 from daq.protocol.clause import Way
 from daq.protocol.condition import Condition, Exit, Goes
@@ -37,6 +37,31 @@ class Source:
     name: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an instruction comes from, for what is said about it later.
+
+    Attributes:
+        tiers: the limits that hold there, from the station down.
+    """
+
+    document: Document
+    where: Where
+    tiers: tuple[Tier, ...]
+
+    def place(self, *key: str | int) -> Place:
+        """Of the value at `key` of what stands there; without one, of the whole."""
+        return self.document.place((*self.where, *key), value=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """What is disabled, and why; "" where nothing is said."""
+
+    place: Place
+    why: str
+
+
 @dataclass(slots=True)
 class Builder:
     """Collects instructions; steps add themselves in the order of the file."""
@@ -46,6 +71,8 @@ class Builder:
     range: Range
     bounded: bool
     instructions: list[Instruction] = field(default_factory=list[Instruction])
+    origins: list[Origin] = field(default_factory=list[Origin])  # one for each instruction
+    skipped: list[Skipped] = field(default_factory=list[Skipped])
     scopes: Scopes = field(default_factory=Scopes)
     steps: int = 0
     expected_s: float = 0.0
@@ -54,12 +81,26 @@ class Builder:
     _passes: int = 1
     _loops: list[bool] = field(default_factory=list[bool])  # whether each counts cycles
     _joined: bool = False  # more than one way leads to the next step
+    _origin: Origin = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.stand(())
+
+    def stand(self, where: Where, tiers: tuple[Tier, ...] | None = None) -> None:
+        """What comes next stands there in the present file."""
+        source = self.source
+        self._origin = Origin(source.document, where, source.tiers if tiers is None else tiers)
+
+    def _append(self, item: Instruction) -> None:
+        self.instructions.append(item)
+        self.origins.append(self._origin)
 
     def site(self, where: Where, key: str, limits: Limits | None, record: RecordRule) -> Site:
         """The ground for the next step, with what the step itself adds to the tiers."""
         self.steps += 1
         source = self.source
         tiers = source.tiers if limits is None else (*source.tiers, ("this step's limits", limits))
+        self.stand(where, tiers)
         return Site(
             document=source.document,
             where=where,
@@ -95,7 +136,7 @@ class Builder:
     def add(self, step: Step, expected_s: float) -> None:
         """Append a step with the time that it should take."""
         self._joined = False
-        self.instructions.append(step)
+        self._append(step)
         self.at_most_s += self._passes * step.at_most_s
         self.expected_s += self._passes * min(expected_s, step.at_most_s)
 
@@ -111,7 +152,7 @@ class Builder:
     ) -> Generator[None]:
         """What is added inside runs `times` times in all; `written`: an `end` can leave it."""
         begin = len(self.instructions)
-        self.instructions.append(Repeat(times, begin, counts_cycles, until))
+        self._append(Repeat(times, begin, counts_cycles, until))
         self._passes *= times
         if self._passes > MOST_PASSES:
             self.refuse(f"the loops make more than {MOST_PASSES} passes", (*where, "repeat"))
@@ -122,19 +163,19 @@ class Builder:
         self._loops = outside
         self._passes //= times
         self.instructions[begin] = Repeat(times, len(self.instructions), counts_cycles, until)
-        self.instructions.append(End(begin))
+        self._append(End(begin))
 
     def choose(
         self, condition: Condition, then: Callable[[], None], otherwise: Callable[[], None] | None
     ) -> None:
         """What `then` adds runs if the condition holds, what `otherwise` adds if it does not."""
         begin = len(self.instructions)
-        self.instructions.append(Branch(condition, begin))
+        self._append(Branch(condition, begin))
         then()
         over = -1
         if otherwise:
             over = self.scopes.jump_over()
-            self.instructions.append(Leave(Goes(Exit.GOTO, over), "else"))
+            self._append(Leave(Goes(Exit.GOTO, over), "else"))
         self.instructions[begin] = Branch(condition, len(self.instructions))
         if otherwise:
             otherwise()
@@ -143,18 +184,20 @@ class Builder:
 
     def leave(self, goes: Goes, text: str) -> None:
         """Append a way to elsewhere."""
-        self.instructions.append(Leave(goes, text))
+        self._append(Leave(goes, text))
         self._joined = True
 
     @contextmanager
-    def disabled(self) -> Generator[None]:
+    def disabled(self, where: Where, why: str) -> Generator[None]:
         """What is added inside is checked and numbered, and not done."""
+        skipped = [*self.skipped, Skipped(self.source.document.place(where), why)]
         kept = (len(self.instructions), self.expected_s, self.at_most_s, self.cycles, self._joined)
         scopes = self.scopes.copy()
         yield
         self.scopes.restore(scopes)
+        self.skipped = skipped
         count, self.expected_s, self.at_most_s, self.cycles, self._joined = kept
-        del self.instructions[count:]
+        del self.instructions[count:], self.origins[count:]
 
     @contextmanager
     def within(self, source: Source) -> Generator[None]:

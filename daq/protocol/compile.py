@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from math import inf
 
 from daq.checks import NOTHING_SET
 from daq.driver import Range
 from daq.model import Cell
-from daq.protocol.build import Builder, Source
+from daq.protocol.build import Builder, Origin, Skipped, Source
 from daq.protocol.program import End, Instruction, Program, RecordRule, Repeat, Step
 from daq.protocol.schema import ProtocolModel
 from daq.protocol.site import Tier, intersection
@@ -25,6 +26,20 @@ _SPARE, _SPARE_S = 1.02, 60.0
 """Each step's own time (S1) is the first to speak; that of the whole is for what it misses."""
 
 
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A program, and where each of its instructions stands in its file.
+
+    Attributes:
+        origins: one for each instruction.
+        skipped: what is disabled.
+    """
+
+    program: Program
+    origins: tuple[Origin, ...]
+    skipped: tuple[Skipped, ...]
+
+
 def compile_protocol(
     source: ProtocolSource,
     cell: Cell,
@@ -32,6 +47,17 @@ def compile_protocol(
     range: Range | None = None,
     parameters: Mapping[str, Value] | None = None,
 ) -> Program:
+    """Compile a protocol for a cell at a station: the program of `compile_placed`."""
+    return compile_placed(source, cell, tiers, range, parameters).program
+
+
+def compile_placed(
+    source: ProtocolSource,
+    cell: Cell,
+    tiers: Sequence[Tier],
+    range: Range | None = None,
+    parameters: Mapping[str, Value] | None = None,
+) -> Compiled:
     """Compile a protocol for a cell at a station.
 
     Args:
@@ -58,7 +84,7 @@ def compile_protocol(
     )
     _build(model, builder)
     cycles, at_most_s = _with_jumps(builder)
-    return Program(
+    program = Program(
         protocol=model.protocol,
         version=model.version,
         sha256=source.sha256,
@@ -73,6 +99,7 @@ def compile_protocol(
         waits_for_operator=model.resume == "operator",
         targets=tuple(builder.scopes.targets),
     )
+    return Compiled(program, tuple(builder.origins), tuple(builder.skipped))
 
 
 def _build(model: ProtocolModel, builder: Builder) -> None:

@@ -97,7 +97,9 @@ class Instruction(FileModel):
 
     def add_to(self, builder: Builder, where: Where) -> None:
         """Add what this stands for to a program, unless it is disabled."""
-        with builder.disabled() if self.disabled else nullcontext():
+        why = self.disabled if isinstance(self.disabled, str) else ""
+        with builder.disabled(where, why) if self.disabled else nullcontext():
+            builder.stand(where)
             if self.label:
                 builder.label(self.label, where)
             self.compile(builder, where)

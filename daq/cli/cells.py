@@ -167,7 +167,7 @@ def remove_(
 
 
 def show_(
-    cell: Annotated[str, typer.Argument(help="Id of the cell; default: scan it.")] = "",
+    cell: Annotated[str, typer.Argument(help="Id of the cell; or say --scan.")] = "",
     scan: Annotated[bool, typer.Option("--scan", help="Take the id from a scanner.")] = False,
     history: History = False,
     lab: LabFile = DEFAULT_LAB,

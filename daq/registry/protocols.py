@@ -50,7 +50,7 @@ class Protocols:
     """
 
     def __init__(self, data: Path) -> None:
-        self.folder = data / "protocols"
+        self.folder = data / "released"
 
     def names(self) -> list[str]:
         """All of them, in order."""

@@ -173,7 +173,7 @@ def main():
     parser.add_argument("lab")
     parser.add_argument("station")
     parser.add_argument("protocol", nargs="?", help="file")
-    parser.add_argument("cell", nargs="?", help="id of a cell of the lab file")
+    parser.add_argument("cell", nargs="?", help="id of the cell")
     parser.add_argument("--stop", action="store_true", help="only stop what runs there")
     parser.add_argument("--key", type=Path, help="our key, as `daq key add` wrote it")
     parser.add_argument("--ca-file", help="who signed the broker's certificate")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,8 +26,10 @@ from daq.cli.tables import show
 from daq.control.client import SOCKET_NAME, ControlClient, new_command
 from daq.errors import DaqError, InputError
 from daq.model import Reply
-from daq.protocol.source import load_protocol
+from daq.protocol.files import Files
+from daq.protocol.source import protocol_from
 from daq.registry.scan import read_scan, scanned
+from daq.yamlfile import read
 
 Broker = Annotated[
     str,
@@ -109,14 +112,16 @@ def _protocol_arguments(protocol: str) -> dict[str, Any]:
     """A file travels as its text; what runs under a bare name is the daemon's to say.
 
     Raises:
-        InputError: the file is wrong.
+        InputError: the file cannot be read.
     """
     if "/" not in protocol and not protocol.endswith((".yaml", ".yml")):
         return {"protocol": protocol}
     path = Path(protocol)
-    source = load_protocol(path, TABLES)
-    files = {"files": dict(source.files)} if source.files else {}
-    return {"text": source.text, "name": path.name, **files}
+    document, files = read(path), Files(path.parent, convert=TABLES)
+    with suppress(InputError):  # what is wrong with it is the daemon's to say
+        protocol_from(document, files)
+    brings = {"files": dict(files.texts)} if files.texts else {}
+    return {"text": document.text, "name": path.name, **brings}
 
 
 def one_cell(cell: str, scan: bool) -> str:

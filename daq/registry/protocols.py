@@ -105,9 +105,8 @@ class Protocols:
         if name.endswith(_FILE_LIKE):
             raise InputError(f"{name!r} looks like a file", remedy="choose another `protocol` name")
         order(version)
-        alone = parse_protocol(source.text, name, source.files)
-        if alone.sha256 != source.sha256:
-            raise InputError(f"{name} {version} is not complete: its files are not all here")
+        # As it will be read again: from its text and its files, and nothing else.
+        source = parse_protocol(source.text, source.document.file, source.files)
         with durable.alone(self.folder):
             if self._is_there(source):
                 return False

@@ -164,6 +164,14 @@ def test_a_text_that_calls_itself_a_released_version_must_be_it(lab, released):
     assert chosen_protocol(lab, "A1", {"text": text("1.1.1", rest="11 min")})[1] is None
 
 
+def test_the_files_that_a_protocol_brings_come_with_it_as_a_mapping(lab):
+    outer = "protocol: outer\nversion: 1.0.0\nsteps:\n  - include: inner.yaml\n"
+    arguments = {"text": outer, "files": {"inner.yaml": text(name="inner")}}
+    assert chosen_protocol(lab, "A1", arguments)[0].files == arguments["files"]
+    with pytest.raises(CommandRefused, match="files must be a mapping"):
+        chosen_protocol(lab, "A1", {"text": outer, "files": ["inner.yaml"]})
+
+
 def test_an_unknown_name_is_refused_with_those_there_are(lab, released):
     with pytest.raises(CommandRefused, match="no protocol 'nope'.*rest-only, mine.yaml"):
         chosen_protocol(lab, "A1", {"protocol": "nope"})

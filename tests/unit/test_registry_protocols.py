@@ -296,6 +296,21 @@ def test_an_included_file_that_somebody_has_changed_or_lost_is_never_run(outer, 
         protocols.load("outer", "1.0.0")
 
 
+def test_a_history_that_somebody_has_spoilt_leads_to_no_file_elsewhere(outer, protocols):
+    protocols.release(load_protocol(outer), ANA)
+    path = protocols.folder / "outer" / "history.jsonl"
+    path.write_text(path.read_text().replace("parts/inner.yaml", "../../../../outer.yaml"))
+    with pytest.raises(InputError, match="is not the name of a file of a protocol"):
+        protocols.load("outer", "1.0.0")
+
+
+def test_a_mark_at_the_beginning_of_a_file_is_not_part_of_its_text(tmp_path, protocols):
+    path = tmp_path / "marked.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + text("4.0.0").encode())
+    assert protocols.release(load_protocol(path), ANA)
+    assert protocols.load("rest-only", "4.0.0").sha256 == source("4.0.0").sha256
+
+
 def test_a_protocol_whose_files_have_not_come_with_it_is_not_released(outer, protocols):
     with pytest.raises(InputError, match="has not come with the protocol"):
         parse_protocol(outer.read_text())

@@ -140,8 +140,8 @@ class Conductor:
             actions = run.engine.advance(seen) if run.engine.started else self._start(run, seen)
             if self.waits_for and not self.paused and sample.stamp_s >= self._retry_at_s:
                 actions = self._try_again(run, seen, sample)
-            if not actions:
-                run.record(seen, sample.utc_s)
+            if not any(isinstance(action, StepStarted | StepEnded) for action in actions):
+                run.record(seen, sample.utc_s)  # a step edge keeps its samples itself
             self._act(actions, sample)
             if self.run is run:
                 self._checkpoint(run, seen, sample, force=bool(actions))

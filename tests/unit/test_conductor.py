@@ -163,6 +163,16 @@ def test_so_is_one_at_constant_power_whose_setpoint_is_renewed_all_the_time(stan
     assert stand.station.latch.check == "S1"
 
 
+def test_what_is_renewed_at_every_sample_is_recorded_like_anything_else(stand):
+    stand.energised(POWER.rstrip("\n") + "\n    record: {every: 200 ms}\n")
+    before, applied = len(stand.journal.records()), stand.driver.told.count("apply")
+    for number in range(1, 41):  # a tenth of a second each, and more than half a percent
+        stand.driver.reading = Reading(3.7 - number * 0.025, 0.0, 25.0)
+        stand.tick()
+    assert stand.driver.told.count("apply") - applied > 30
+    assert len(stand.journal.records()) - before >= 19
+
+
 # Waiting.
 
 

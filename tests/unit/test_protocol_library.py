@@ -21,6 +21,8 @@ from daq.protocol.tables import Table, read_table
 from simulators.cell import Cell as CellModel
 from tests.unit.library_sources import (
     DST,
+    DST_READ_OFF,
+    DST_READ_OFF_S,
     LEAF_UDDS_WH_PER_KM,
     NOMINAL_AH,
     OUTLINES,
@@ -246,6 +248,15 @@ def test_the_steps_of_the_dynamic_stress_test_take_360_s() -> None:
     spans = [b - a for a, b in zip(read.times_s, read.times_s[1:], strict=False)]
     assert tuple(zip(spans, read.values, strict=False)) == DST
     assert sum(seconds for seconds, _ in DST) == 360
+
+
+def test_the_dynamic_stress_test_is_what_others_have_read_off_a_figure() -> None:
+    seconds, powers = zip(*DST, strict=True)
+    assert tuple(power / 12.5 for power in powers) == DST_READ_OFF
+    assert seconds[1:-1] == DST_READ_OFF_S[1:-1]
+    between_cycles_s = seconds[-1] + seconds[0]
+    assert between_cycles_s == DST_READ_OFF_S[-1] + DST_READ_OFF_S[0]
+    assert sum(s * power for s, power in DST) / sum(seconds) == -100.0 / 8
 
 
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)

@@ -53,13 +53,16 @@ class PlayedCell:
         capacity_Ah: Reversible capacity once formed.
         soc: State of charge at the start, 0 to 1.
         formed: Whether the SEI is complete.
+        more: As `simulators.cell.Cell` takes it.
     """
 
     def __init__(
-        self, chemistry: str, capacity_Ah: float, soc: float, *, formed: bool = True
+        self, chemistry: str, capacity_Ah: float, soc: float, *, formed: bool = True, **more: Any
     ) -> None:
         self._clock = _Clock()
-        self._cell = Cell(chemistry, capacity_Ah, soc, formed=formed, temperature_degC=_START_DEGC)
+        self._cell = Cell(
+            chemistry, capacity_Ah, soc, formed=formed, temperature_degC=_START_DEGC, **more
+        )
         self._chamber = ChamberModel(self._clock, _START_DEGC)
         self._demand: tuple[float, float, float] | None = None
         self.current_A = 0.0

@@ -167,6 +167,7 @@ class Player:
     def _act(self, action: Action) -> None:
         match action:
             case Apply(setpoint=setpoint):
+                self._end_sweep()
                 self._drive(setpoint)
             case TurnOff() | AbortSweep():
                 self._off()
@@ -203,9 +204,13 @@ class Player:
             self._pace.switched()
 
     def _off(self) -> None:
-        self._sweep_over_s, self._measurement = inf, ""
+        self._end_sweep()
         self._model.off()
         self._most_A = 0.0
+
+    def _end_sweep(self) -> None:
+        """What follows a sweep at once takes over from it; from then on the cycler is looked at."""
+        self._sweep_over_s, self._measurement = inf, ""
 
     def _sweep(self, action: StartSweep) -> None:
         spectrum = action.spectrum

@@ -369,7 +369,7 @@ DST = (
     (44, 0.0),
 )
 
-# What others have read off a figure of Xu et al. 2018: seconds, and multiples of the smallest current.
+# What others have read off a figure of Xu et al. 2018: seconds, multiples of the smallest current.
 DST_READ_OFF_S = (18, 28, 12, 8, 16, 24, 12, 8, 16, 24, 12, 8, 16, 36, 8, 24, 8, 32, 8, 42)
 DST_READ_OFF = (0, -1, -2, 1, 0, -1, -2, 1, 0, -1, -2, 1, 0, -1, -8, -5, 2, -2, 4, 0)
 

@@ -184,6 +184,15 @@ def test_a_spectrum_takes_what_its_frequencies_need() -> None:
     assert one.lasted_s == pytest.approx(needed_s, abs=1e-3)
 
 
+def test_a_step_right_after_a_spectrum_is_seen_to_move_charge() -> None:
+    _, drawn = played(
+        "\n  - eis: {from: 10 Hz, to: 1 Hz, amplitude: 5 mV}"
+        "\n  - discharge: C/2\n    until: charge >= 10 %\n    at_most: 1 h\n"
+    ).executed
+    assert drawn.reason == "charge >= 10 %"
+    assert drawn.moved.discharge_Ah == pytest.approx(0.25, rel=1e-3)
+
+
 def test_a_soak_takes_the_time_of_the_chamber() -> None:
     (one,) = played(
         "\n  - {chamber: 40 degC, soak: {within: 0.5 K, for: 10 min, at_most: 4 h}}\n"

@@ -166,11 +166,15 @@ def test_so_is_one_at_constant_power_whose_setpoint_is_renewed_all_the_time(stan
 def test_what_is_renewed_at_every_sample_is_recorded_like_anything_else(stand):
     stand.energised(POWER.rstrip("\n") + "\n    record: {every: 200 ms}\n")
     before, applied = len(stand.journal.records()), stand.driver.told.count("apply")
-    for number in range(1, 41):  # a tenth of a second each, and more than half a percent
-        stand.driver.reading = Reading(3.7 - number * 0.025, 0.0, 25.0)
-        stand.tick()
-    assert stand.driver.told.count("apply") - applied > 30
-    assert len(stand.journal.records()) - before >= 19
+    falling = iter(range(1, 1000))
+
+    def fall():  # at every reading by more than half a percent, the one after acting included
+        stand.driver.reading = Reading(4.1 - next(falling) * 0.021, 0.0, 25.0)
+
+    stand.driver.hooks["read"] = fall
+    stand.tick(20)
+    assert stand.driver.told.count("apply") - applied >= 40
+    assert len(stand.journal.records()) - before >= 9
 
 
 # Waiting.

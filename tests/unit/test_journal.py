@@ -85,6 +85,10 @@ def test_pages_are_bounded_and_lose_nothing(journal):
     with JournalReader(synced(journal).path) as reader:
         assert [len(reader.entries(after, 10)) for after in (0, 10, 20, 25)] == [10, 10, 5, 0]
         assert [len(rows) for rows in reader.record_rows("r1", batch=10)] == [10, 10, 5]
+        measured = [row for rows in reader.measured_rows("r1", batch=10) for row in rows]
+        assert measured == [row[2:] for rows in reader.record_rows("r1") for row in rows]
+        assert [row[-1] for row in measured] == list(range(1, 26))
+        assert list(reader.measured_rows("r1", after=25)) == []
 
 
 def test_a_page_begins_where_pruning_has_left_off(journal):

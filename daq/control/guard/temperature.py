@@ -161,11 +161,11 @@ class Attached:
         self._output = output
         self._chamber_degC = chamber_degC
         self._current_A = current_A
-        self._forget(nan, nan)
+        self._forget(nan, nan, nan)
 
-    def _forget(self, chamber_degC: float, now: float) -> None:
+    def _forget(self, edge_s: float, chamber_degC: float, now: float) -> None:
         """What was seen so far says nothing about what is seen from now on."""
-        self._edge_s, self._chamber_was_degC, self._at_s = self._output.edge_s, chamber_degC, now
+        self._edge_s, self._chamber_was_degC, self._at_s = edge_s, chamber_degC, now
         self._warmth_K = self._warm_A = 0.0
         self._cold_since_s = self._ambient_since_s = inf
 
@@ -186,9 +186,10 @@ class Attached:
 
     def _begin_anew(self, chamber_degC: float, now: float) -> None:
         """At a step edge the heat changes, and while the chamber moves nothing is steady."""
+        edge_s = self._output.edge_s  # another thread's: read once, or an edge would go unseen
         steady = abs(chamber_degC - self._chamber_was_degC) <= AMBIENT_K
-        if self._output.edge_s != self._edge_s or not steady:
-            self._forget(chamber_degC, now)
+        if edge_s != self._edge_s or not steady:
+            self._forget(edge_s, chamber_degC, now)
 
     def _remember(self, excess_K: float, current_A: float, now: float) -> None:
         """The warmth of the last minutes: entropy cools a cell slowly, a fallen sensor at once."""

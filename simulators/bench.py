@@ -10,11 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from simulators import bench_file
+from simulators import bench_file, cells
 from simulators.bench_file import Address, BenchError
-from simulators.cell import Cell
 from simulators.chamber import AMBIENT_DEGC, ChamberModel
-from simulators.chemistry import CHEMISTRIES
 from simulators.clock import BenchClock
 from simulators.faults import Faults
 from simulators.modbus import MbapSession, RtuSession
@@ -54,22 +52,7 @@ class Bench:
         self._beating: asyncio.Handle | None = None
 
     def _position(self, name: str, entry: Mapping[str, Any]) -> Position:
-        key = f"cells.{name}"
-        model = bench_file.need(key, entry, "model")
-        self._known(f"{key}.model", model, CHEMISTRIES)
-        capacity = bench_file.need(key, entry, "capacity")
-        degC = entry.get("temperature", AMBIENT_DEGC)
-        cell = Cell(
-            model,
-            bench_file.number(f"{key}.capacity", capacity, 1e-6, 1e4),
-            bench_file.number(f"{key}.soc", entry.get("soc", 0.5), 0.0, 1.0),
-            formed=bench_file.flag(f"{key}.formed", entry.get("formed", True)),
-            temperature_degC=bench_file.number(f"{key}.temperature", degC, -60.0, 150.0),
-            fade_per_cycle=bench_file.number(
-                f"{key}.fade_per_cycle", entry.get("fade_per_cycle", 2e-4), 0.0, 0.5
-            ),
-            seed=f"{self._seed} {name}",
-        )
+        cell = cells.from_file(f"cells.{name}", entry, f"{self._seed} {name}")
         return Position(cell, self.clock, owner=name)
 
     def _chamber(self, name: str, entry: Mapping[str, Any]) -> ChamberModel:

@@ -28,7 +28,7 @@ _SOCKET = re.compile(r"(tcp|modbus\+tcp|modbus\+rtu\+tcp)://([0-9a-zA-Z.\-]+):(\
 _PTY = re.compile(r"(pty|modbus\+rtu):(.+)")
 
 _TOP = {"clock", "seed", "cells", "chambers", "instruments", "faults", "control"}
-_CELL = {"model", "capacity", "soc", "formed", "temperature", "fade_per_cycle"}
+_CELL = {"model", "capacity", "soc", "formed", "temperature", "fade_per_cycle", "parameters"}
 _CHAMBER = {"temperature", "limit"}
 _INSTRUMENT = {"dialect", "listen", "channels", "chamber", "cells", "options"}
 _FAULT = {"instrument", "at", "kind", "for", "count", "delay", "bytes_per_s", "quantity", "by"}

@@ -9,6 +9,7 @@ with running_bench("config/demo-bench.yaml") as bench:
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -126,24 +127,28 @@ class RunningBench:
 
 
 @contextmanager
-def running_bench(config: Mapping[str, Any] | str | Path, *options: str) -> Iterator[RunningBench]:
+def running_bench(
+    config: Mapping[str, Any] | str | Path, *options: str, python: Path | None = None
+) -> Iterator[RunningBench]:
     """Run a bench for the length of a `with` block.
 
     Args:
         config: A bench file, or its content (a control socket is added if it has none).
         *options: Further command-line options.
+        python: Another interpreter to run it with, which has what the bench's cells need.
 
     Raises:
         RuntimeError: The bench refuses to start, or found a bug in itself; its own words.
     """
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         path = config if isinstance(config, str | Path) else _write(Path(folder), config)
-        command = [sys.executable, "-m", "simulators", str(path), *options]
-        with subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
+        command = [str(python or sys.executable), "-m", "simulators", str(path), *options]
+        with subprocess.Popen(  # noqa: S603 - an interpreter of ours, our own module
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env=os.environ | {"PYTHONPATH": _reachable()} if python else None,
             start_new_session=True,  # boxes on a bench: a program's Ctrl-C is nothing to them
         ) as process:
             bench = RunningBench(process, _addresses(process))
@@ -153,6 +158,12 @@ def running_bench(config: Mapping[str, Any] | str | Path, *options: str) -> Iter
                 code = bench.stop()
             if code == 1:
                 raise RuntimeError(process.communicate()[1])
+
+
+def _reachable() -> str:
+    """Where another interpreter finds this package, before whatever it was told."""
+    own = str(Path(__file__).parents[1])
+    return os.pathsep.join(filter(None, (own, os.environ.get("PYTHONPATH"))))
 
 
 def _write(folder: Path, config: Mapping[str, Any]) -> Path:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from simulators.cell import Cell
+from simulators.cell_model import CellModel
 from simulators.chamber import ChamberModel
 from simulators.clock import Clock
 from simulators.ledger import Edge, Ledger
@@ -32,7 +32,7 @@ class _Demand:
     charge_A: float
     discharge_A: float
 
-    def current_A(self, cell: Cell, seconds: float, guess_A: float) -> float:
+    def current_A(self, cell: CellModel, seconds: float, guess_A: float) -> float:
         return cell.current_for(self.voltage_V, seconds, -self.discharge_A, self.charge_A, guess_A)
 
     def mode(self, current_A: float) -> Regulation:
@@ -44,7 +44,7 @@ class _Demand:
 class Circuit:
     """One cell, the clock that moves it, and the one source that drives it."""
 
-    def __init__(self, cell: Cell, clock: Clock, chamber: ChamberModel | None) -> None:
+    def __init__(self, cell: CellModel, clock: Clock, chamber: ChamberModel | None) -> None:
         self.cell = cell
         self.clock = clock
         self.chamber = chamber
@@ -160,7 +160,7 @@ class Position:
 
     def __init__(
         self,
-        cell: Cell | Circuit,
+        cell: CellModel | Circuit,
         clock: Clock,
         chamber: ChamberModel | None = None,
         owner: str = "",
@@ -173,7 +173,7 @@ class Position:
         return Position(self.circuit, self.circuit.clock, owner=owner)
 
     @property
-    def cell(self) -> Cell:
+    def cell(self) -> CellModel:
         """The cell itself; tests reach for it, instruments cannot."""
         return self.circuit.cell
 

@@ -1,10 +1,11 @@
 """The bench file: every mistake is one line with the key it is under."""
 
 import copy
+import sys
 
 import pytest
 
-from simulators import bench_file
+from simulators import bench_file, cells
 from simulators.bench import Bench
 from simulators.bench_file import Address, BenchError
 
@@ -149,3 +150,27 @@ def test_the_demo_bench_is_a_good_file():
 
     demo = Path(__file__).parents[2] / "config" / "demo-bench.yaml"
     assert len(Bench(bench_file.read(demo)).ports) == 6
+
+
+@pytest.mark.parametrize(
+    ("entry", "key"),
+    [
+        ({"model": "spm", "capacity": 2.5, "formed": True}, "cells.c.formed"),
+        ({"model": "spme", "capacity": 2.5, "fade_per_cycle": 1e-4}, "cells.c.fade_per_cycle"),
+        ({"model": "nmc", "capacity": 2.5, "parameters": "Chen2020"}, "cells.c.parameters"),
+        ({"model": "spm", "capacity": 0}, "cells.c.capacity"),
+        ({"model": "dfn", "capacity": 2.5}, "cells.c.model"),
+        ({"model": ["spm"], "capacity": 2.5}, "cells.c.model"),
+    ],
+)
+def test_a_cell_has_only_what_its_model_knows(entry, key):
+    with pytest.raises(BenchError) as refused:
+        cells.from_file("cells.c", entry, "seed")
+    assert refused.value.key == key
+
+
+def test_without_pybamm_a_cell_of_it_says_what_to_install(monkeypatch):
+    monkeypatch.delitem(sys.modules, "simulators.pybamm_cell", raising=False)
+    monkeypatch.setitem(sys.modules, "pybamm", None)
+    with pytest.raises(BenchError, match=r"battery-daq\[pybamm\]"):
+        cells.from_file("cells.c", {"model": "spm", "capacity": 2.5}, "seed")

@@ -2,7 +2,9 @@
 
     clock: {factor: 5000}
     seed: 7
-    cells: {NAME: {model: nmc, capacity: 2.5, soc: 0.02, formed: false}}
+    cells:
+      NAME: {model: nmc, capacity: 2.5, soc: 0.02, formed: false}         # or lfp
+      NAME: {model: spm, capacity: 2.5, soc: 0.5, parameters: Chen2020}   # or spme: PyBaMM's
     chambers: {NAME: {temperature: 23.0}}
     instruments: {NAME: {dialect: ..., listen: ..., channels: {1: CELL}, options: {...}}}
     faults: [{instrument: NAME, at: 12.0, kind: silence, for: 3.0}]

@@ -33,8 +33,9 @@ _COOLING_S = 400.0  # natural convection around an 18650
 _STEP_SOC = 0.004
 _STEP_V = 0.02
 _LONGEST_STEP_S = 20.0
-_CLOSE_V = 1e-6  # a regulator is not better
-_BRACKETS = 60
+_CLOSE_V = 1e-5  # a regulator is not better
+_LOOKS = 60
+_LEAST = 0.05  # of the slope that was seen last
 
 
 class PybammCell:
@@ -88,6 +89,7 @@ class PybammCell:
         self._tried: dict[tuple[float, float], Any] = {}
         self._soc = soc
         self._equilibrium_V = self._functions.voltages(self._y, 0.0, self._kelvin)[1]
+        self._slope_ohm = self.series_ohm
 
     @property
     def soc(self) -> float:
@@ -135,20 +137,34 @@ class PybammCell:
     ) -> float:
         """Constant current that ends a step of `seconds` at `voltage_V`, or the nearer limit.
 
-        Voltage grows with current: a bracket that is narrowed by secants (the Illinois rule).
+        Each look costs a solution, so it begins at the guess, with the slope that was seen last:
+        secants, kept within a bracket because voltage grows with current.
         """
+        low, high = low_A, high_A
+        current = min(max(guess_A, low), high)
+        error = self._voltage_after(seconds, current) - voltage_V
+        for _ in range(_LOOKS):
+            low, high = (low, current) if error > 0.0 else (current, high)
+            if abs(error) < _CLOSE_V or high - low < 1e-9:
+                break
+            before, error_before = current, error
+            current = self._towards(current, error, low, high)
+            if current in (low, high) and current not in (low_A, high_A):
+                current = (low + high) / 2.0  # it was there before: the slope is not to be trusted
+            error = self._voltage_after(seconds, current) - voltage_V
+            self._learn(current - before, error - error_before)
+        return current
 
-        def error_V(current_A: float) -> float:
-            return self._voltage_after(seconds, current_A) - voltage_V
+    def _towards(self, current_A: float, error_V: float, low_A: float, high_A: float) -> float:
+        """Where the error would be nothing; at an end if beyond, in the middle where unknown."""
+        if abs(error_V) == inf:
+            return (low_A + high_A) / 2.0
+        return min(max(current_A - error_V / self._slope_ohm, low_A), high_A)
 
-        for limit, beyond in ((high_A, -1.0), (low_A, 1.0)):
-            if guess_A == limit and error_V(limit) * beyond >= 0.0:
-                return limit  # the limit that held still does: one step is enough to know
-        high, above = high_A, error_V(high_A)
-        if above <= 0.0:
-            return high_A
-        low, below = low_A, error_V(low_A)
-        return low_A if below >= 0.0 else _between(error_V, low, below, high, above)
+    def _learn(self, change_A: float, change_V: float) -> None:
+        """Take the slope between two looks; one that no cell has is not believed."""
+        if change_A and _LEAST < change_V / change_A / self._slope_ohm < 1.0 / _LEAST:
+            self._slope_ohm = change_V / change_A
 
     def _voltage_after(self, seconds: float, current_A: float) -> float:
         if seconds <= 0.0:
@@ -190,9 +206,7 @@ class PybammCell:
         end_V, self._equilibrium_V = self._functions.voltages(self._y, current_A, self._kelvin)
         return Slice(seconds, current_A, start_V, end_V, energy_J, self.temperature_degC)
 
-    def _integral_Vs(
-        self, found: Any, seconds: float, start_V: float, current_A: float
-    ) -> float:
+    def _integral_Vs(self, found: Any, seconds: float, start_V: float, current_A: float) -> float:
         """Of the voltage over the step, between the solver's own points."""
         time_s = np.asarray(found.t) - float(found.t[-1]) + seconds
         volts = [self._functions.voltages(y, current_A, self._kelvin)[0] for y in found.y.T]
@@ -221,23 +235,6 @@ class PybammCell:
         shifted = 2j * pi * frequency_Hz * np.eye(len(by_state)) - by_state
         lagging = volts_by_state @ np.linalg.solve(shifted, by_current)
         return complex(lagging.item() + volts_by_current)
-
-
-def _between(error_V: Any, low: float, below: float, high: float, above: float) -> float:
-    side = 0
-    for _ in range(_BRACKETS):
-        finite = below > -inf and above < inf
-        middle = (low * above - high * below) / (above - below) if finite else (low + high) / 2.0
-        error = error_V(middle)
-        if abs(error) < _CLOSE_V or high - low < 1e-9:
-            return middle
-        if error > 0.0:
-            high, above = middle, error
-            below, side = (below / 2.0 if side > 0 else below), 1
-        else:
-            low, below = middle, error
-            above, side = (above / 2.0 if side < 0 else above), -1
-    return (low + high) / 2.0
 
 
 class _Functions:

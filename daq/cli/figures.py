@@ -85,18 +85,20 @@ def compare(
     ] = 95.0,
     outliers: Annotated[bool, typer.Option(help="Whether an outlier may be a good cell.")] = False,
     reference: Reference = None,
+    circuit: Circuit = None,
     lab: LabFile = DEFAULT_LAB,
     as_json: Json = False,
 ) -> None:
     """Hold the cells of a batch side by side: spread, outliers, yield, a picture."""
     from daq.figures.batch import Criteria
     from daq.report import comparison
+    from daq.report.batch_picture import comparison_picture
 
     criteria = Criteria(least_capacity, least_efficiency, not outliers)
-    chosen = _choices(reference, None)
+    chosen = _choices(reference, circuit)
     found = comparison.compare([_summary(run, lab, chosen) for run in runs], criteria)
     if out:
-        _save(comparison.comparison_picture(found), out)
+        _save(comparison_picture(found), out)
     if as_json:
         print_json(comparison.document(found) | ({"picture": str(out)} if out else {}))
         return

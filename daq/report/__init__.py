@@ -5,9 +5,9 @@
 | data | reads one run, from its closed file or from the journal |
 | summary | all figures of one run |
 | document | the same, ready for JSON |
-| tables | the same as rows of text |
-| curves, drawing, spectra | pictures |
+| identity, tables | the same as rows of text |
+| curves, drawing, impedance | pictures, collected by `pictures` |
 | page | one self-contained HTML page |
 | pdf | the same on paper |
-| comparison | several runs side by side: spread, yield, pictures |
+| comparison, batch_picture | several runs side by side: spread, yield, a picture |
 """

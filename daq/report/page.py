@@ -9,10 +9,11 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
+from daq.report.identity import identity
 from daq.report.pictures import pictures
 from daq.report.style import data_uri
 from daq.report.summary import Summary
-from daq.report.tables import NONE, Table, identity, moment, tables
+from daq.report.tables import NONE, Table, moment, tables
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _STYLE = """

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from daq.report.identity import identity
 from daq.report.pictures import pictures
 from daq.report.style import GREY, new_figure, styled
 from daq.report.summary import Summary
-from daq.report.tables import Table, identity, tables
+from daq.report.tables import Table, tables
 
 _WIDE, _HIGH = 11.69, 8.27  # A4 across, in inches
 _LEFT, _TOP, _BOTTOM, _LINE = 0.05, 0.93, 0.06, 0.0225  # parts of the page

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import isfinite
-from typing import Any, cast
+from typing import Any
 
 from daq.figures.pulses import TIMES_S, Pulse
 from daq.figures.scopes import Scope
 from daq.figures.spectra import SOUND_PCT, Parameter
-from daq.recorder import metadata
 from daq.report import document
 from daq.report.summary import SpectrumFigures, Summary
 
@@ -245,67 +243,3 @@ def moment(utc_s: float) -> str:
     if not isfinite(utc_s):
         return NONE
     return datetime.fromtimestamp(utc_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def identity(summary: Summary) -> list[tuple[str, str]]:
-    """What was tested, how, with what, by whom: name and value."""
-    facts = summary.data.facts
-    cell, protocol = metadata.section(facts, "cell"), metadata.section(facts, "protocol")
-    lab, software = metadata.section(facts, "lab"), metadata.section(facts, "software")
-    named = f"{protocol.get('name', '')} {protocol.get('version', '')}".strip()
-    pairs = [
-        ("Run", summary.data.run),
-        ("Cell", cell.get("id")),
-        ("Batch", cell.get("batch")),
-        ("Chemistry", cell.get("chemistry")),
-        ("Nominal capacity / Ah", cell.get("nominal_capacity_Ah")),
-        *_metadata(metadata.section(cell, "metadata")),
-        ("Protocol", named),
-        ("Protocol, SHA-256", protocol.get("sha256")),
-        ("Parameters", _joined(protocol.get("parameters"))),
-        ("Lab, station", f"{lab.get('name', '')}, {_station(facts)}"),
-        ("Lab file, SHA-256", lab.get("sha256")),
-        ("Operator", facts.get("operator")),
-        *_instruments(facts),
-        ("Began, UTC", moment(_seconds(facts.get("started_utc_s")))),
-        ("Ended, UTC", moment(_seconds(facts.get("ended_utc_s")))),
-        ("Outcome", _outcome(facts)),
-        ("Software", f"{software.get('name', '')} {software.get('version', '')}".strip()),
-    ]
-    return [(name, str(value)) for name, value in pairs if value not in (None, "", "{}")]
-
-
-def _seconds(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else float("nan")
-
-
-def _station(facts: dict[str, Any]) -> str:
-    return str(metadata.section(facts, "station").get("name", ""))
-
-
-def _outcome(facts: dict[str, Any]) -> str:
-    outcome, reason = facts.get("outcome") or "running", facts.get("reason")
-    return f"{outcome}: {reason}" if reason else str(outcome)
-
-
-def _metadata(free: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    for name, value in free.items():
-        shown = _joined(value) if isinstance(value, dict) else str(value)
-        yield name.replace("_", " ").capitalize(), shown
-
-
-def _joined(value: Any) -> str:
-    pairs = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-    return ", ".join(f"{name} {part}" for name, part in pairs.items())
-
-
-def _instruments(facts: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    for one in metadata.instruments(facts):
-        who = metadata.section(one, "identity")
-        parts = [who.get("manufacturer"), who.get("model"), who.get("serial")]
-        name = " ".join(str(part) for part in parts if part) or str(one.get("name", ""))
-        calibrated, due = one.get("calibrated"), one.get("calibration_due")
-        if calibrated or due:
-            name += f"; calibrated {calibrated or NONE}, due {due or NONE}"
-        role = str(one.get("role", "instrument"))
-        yield role.upper() if role == "eis" else role.capitalize(), name

@@ -15,8 +15,8 @@ from simulators.client import running_bench
 from tests.peers.environments import Peer
 from tests.system.daemon import Daemon, bench_file, lab_file, wait_until, write_lab
 
-FACTOR = 100.0  # a sample every 5 s on the bench: at 1C, 0.14 % of the capacity
-SOC = 0.3
+FACTOR = 60.0  # a sample every 3 s on the bench: at 1C, 0.08 % of the capacity
+SOC = 0.4
 CAPACITY_AH = 2.5
 SAME = 5e-3
 
@@ -32,9 +32,9 @@ steps:
   - hold: 4.2 V
     until: current <= C/10
     at_most: 2 h
-  - rest: 20 min
+  - rest: 10 min
   - discharge: 1C
-    until: voltage <= 2.8 V
+    until: voltage <= 3.2 V
     at_most: 2 h
 """
 
@@ -50,8 +50,8 @@ values["Nominal cell capacity [A.h]"] = capacity
 experiment = pybamm.Experiment([(
     "Charge at 1C until 4.2 V",
     "Hold at 4.2 V until C/10",
-    "Rest for 20 minutes",
-    "Discharge at 1C until 2.8 V",
+    "Rest for 10 minutes",
+    "Discharge at 1C until 3.2 V",
 )], period="5 seconds")
 simulation = pybamm.Simulation(
     getattr(pybamm.lithium_ion, model)(), parameter_values=values, experiment=experiment

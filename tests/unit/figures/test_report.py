@@ -14,6 +14,7 @@ from daq import cli
 from daq.errors import InputError
 from daq.journal import JournalReader
 from daq.report import comparison, document, tables
+from daq.report.batch_picture import comparison_picture
 from daq.report.data import RunData, load
 from daq.report.page import page
 from daq.report.pdf import write_pdf
@@ -140,7 +141,7 @@ def test_names_that_people_give_cannot_break_the_page(tmp_path: Path) -> None:
     assert seen.words.count(NASTY) >= 5  # title, heading, cell, batch, operator, metadata
     write_pdf(summary, tmp_path / "nasty.pdf")
     found = comparison.compare([summary, summarise(crude(tmp_path, 2), Choices(circuit=""))])
-    comparison.comparison_picture(found).savefig(tmp_path / "nasty.png")
+    comparison_picture(found).savefig(tmp_path / "nasty.png")
 
 
 def test_a_picture_is_drawn_of_all_that_there_is_and_of_nothing_else(
@@ -228,18 +229,18 @@ def test_a_batch_has_its_spread_and_its_yield(batch: list[Path], speak: Any) -> 
     spread = found["spread"]["first_coulombic_efficiency_pct"]
     assert (spread["count"], spread["median"]) == (6, pytest.approx(86.0))
     assert "0.6745" in found["outlier_rule"]
-    stricter = speak("compare", *batch, "--json", "--least-efficiency", "99")
+    stricter = speak("compare", *batch, "--json", "--circuit", "none", "--least-efficiency", "99")
     assert json.loads(stricter[1])["formation_yield_pct"] == 0.0
 
 
 def test_a_batch_is_drawn_and_printed(batch: list[Path], speak: Any, tmp_path: Path) -> None:
     picture = tmp_path / "batch.png"
-    code, out, _ = speak("compare", *batch, "--out", picture)
+    code, out, _ = speak("compare", *batch, "--circuit", "none", "--out", picture)
     assert code == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert "Yield: 5 of 6 cells, 83.3 %" in out
     assert str(picture) in out.replace("\n", "")
-    code, _, err = speak("compare", *batch, "--out", tmp_path / "batch.docx")
+    code, _, err = speak("compare", *batch, "--circuit", "none", "--out", tmp_path / "batch.docx")
     assert code == 2 and ".png" in err
 
 
@@ -253,13 +254,13 @@ def test_many_cells_are_drawn_too(batch: list[Path]) -> None:
         )
         several.append(summarise(data, Choices(circuit="")))
     found = comparison.compare(several)
-    labels = {line.get_label() for line in comparison.comparison_picture(found).axes[0].lines}
+    labels = {line.get_label() for line in comparison_picture(found).axes[0].lines}
     assert {"38 good ones", "NMC-0006"} <= labels
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_comparison_needs_two_different_runs(batch: list[Path], speak: Any, count: int) -> None:
-    code, out, err = speak("compare", *[batch[0]] * count)
+    code, out, err = speak("compare", *[batch[0]] * count, "--circuit", "none")
     assert (code, out) == (2, "")
     assert "two runs" in err or "named twice" in err
     with pytest.raises(InputError):

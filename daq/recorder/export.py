@@ -64,13 +64,11 @@ class Format:
         ending: of the file's name.
         naming: the file's name for a run, given the ending.
         write: writes the run to a path and whatever belongs to it beside it; what was written.
-        about: one line for people.
     """
 
     ending: str
     naming: Callable[[Source, str], str]
     write: Callable[[Source, Path], Iterator[Path]]
-    about: str
 
     def name(self, source: Source) -> str:
         """The file's name in a folder."""
@@ -118,14 +116,20 @@ def _stem(path: Path) -> str:
     return path.name.removesuffix(path.suffix).removesuffix(".bdf")
 
 
+def _own_folder(source: Source, ending: str) -> str:
+    """A folder for each run: PyProBE wants a file of one name beside each table."""
+    run = Path(_run_name(source, ending)).stem
+    return f"{run}.pyprobe/{run}.{ending}"
+
+
 FORMATS = {
-    "bdf": Format("bdf.csv", bdf.name, _table(bdf.fields, False), "Battery Data Format, as csv"),
-    "bdf.parquet": Format("bdf.parquet", bdf.name, _table(bdf.fields, True), "the same in Parquet"),
-    "csv": Format("csv", _run_name, _table(_raw, False), "all columns"),
-    "parquet": Format("parquet", _run_name, _table(_raw, True), "all columns, with their units"),
-    "netcdf": Format("nc", _run_name, netcdf, "NetCDF, for yadg, tomato and xarray"),
-    "pyprobe": Format("pyprobe.parquet", _run_name, profiles.pyprobe, "for PyProBE"),
-    "cellpy": Format("cellpy.csv", _run_name, profiles.cellpy, "for cellpy"),
-    "impedance": Format("csv", _run_name, profiles.impedance, "for impedance.py"),
+    "bdf": Format("bdf.csv", bdf.name, _table(bdf.fields, False)),
+    "bdf.parquet": Format("bdf.parquet", bdf.name, _table(bdf.fields, True)),
+    "csv": Format("csv", _run_name, _table(_raw, False)),
+    "parquet": Format("parquet", _run_name, _table(_raw, True)),
+    "netcdf": Format("nc", _run_name, netcdf),
+    "pyprobe": Format("parquet", _own_folder, profiles.pyprobe),
+    "cellpy": Format("cellpy.csv", _run_name, profiles.cellpy),
+    "impedance": Format("csv", _run_name, profiles.impedance),
 }
 """What `daq export --to` takes."""

@@ -2,7 +2,7 @@
 
 | profile | files | read with |
 |---|---|---|
-| pyprobe | a table in Parquet, `README.yaml` with the steps | `Cell.import_data` of PyProBE 2 |
+| pyprobe | a folder: Parquet, `README.yaml` with the steps | `Cell.import_data` of PyProBE |
 | cellpy | csv, and a `.cellpy.yml` that says what each column is | `cellpy.get(..., "custom")` |
 | impedance | a csv without header a spectrum: Hz, real, imaginary | `readCSV` of impedance.py |
 """

@@ -37,7 +37,7 @@ def test_pyprobe_finds_the_cycles_and_their_capacities(
     peer: Callable[[str], Peer], closed: Path, tmp_path: Path
 ) -> None:
     path, readme = export_files(closed, "", "pyprobe", tmp_path)
-    assert readme == tmp_path / "README.yaml"
+    assert readme == path.with_name("README.yaml")  # found by PyProBE itself
     found = peer("pyprobe").json(PYPROBE, path)
     # PyProBE counts from a step's first record: by then a sixtieth of its charge has moved.
     assert found["discharged"] == pytest.approx([59 / 60 * one for one in DISCHARGED_AH])

@@ -236,7 +236,9 @@ def test_profiles_carry_what_their_tools_want_beside_the_table(
     folder: Path, tmp_path: Path
 ) -> None:
     source = folder / f"{RUN}.h5"
-    _, readme = export.export_files(source, "", "pyprobe", tmp_path)
+    made, readme = export.export_files(source, "", "pyprobe", tmp_path)
+    assert made == tmp_path / f"{RUN}.pyprobe" / f"{RUN}.parquet"  # a README.yaml for each run
+    assert readme == made.with_name("README.yaml")
     steps = YAML(typ="safe").load(readme)["formation-nmc-graphite"]["Steps"]
     assert steps == {number: text for number, _, text in runs.STEPS}
     path, how = export.export_files(source, "", "cellpy", tmp_path)

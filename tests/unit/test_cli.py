@@ -21,9 +21,9 @@ from tests import runs
 
 ROOT = Path(__file__).parents[2]
 VERBS = [
-    "broker-acl", "check", "clear", "compare", "convert", "demo", "doctor", "drivers", "dry-run",
-    "export", "figures", "forget", "gameday", "maintenance", "off", "pause", "plot", "report",
-    "resume", "runs", "serve", "simulate", "start", "status", "stop", "verify",
+    "broker-acl", "check", "clear", "compare", "convert", "demo", "diff", "doctor", "drivers",
+    "dry-run", "export", "figures", "forget", "gameday", "maintenance", "off", "pause", "plot",
+    "report", "resume", "runs", "serve", "simulate", "start", "status", "stop", "verify",
 ]  # fmt: skip
 
 LAB = """

@@ -193,6 +193,19 @@ def test_a_step_right_after_a_spectrum_is_seen_to_move_charge() -> None:
     assert drawn.moved.discharge_Ah == pytest.approx(0.25, rel=1e-3)
 
 
+def test_what_flows_after_a_spectrum_is_counted_and_during_it_is_the_potentiostats() -> None:
+    steps = (
+        "\n  - eis: {from: 10 Hz, to: 1 Hz, amplitude: C/50, charge: C/10}"
+        "\n  - {discharge: C/3, until: charge >= 20 %, at_most: 2 h}\n"
+    )
+    model = Ledger(soc=0.5)
+    sweep, discharge = played(steps, model).executed
+    assert sweep.moved.charge_Ah == 0.0
+    assert model.charge_C == pytest.approx(0.25 * sweep.lasted_s, rel=1e-3)
+    assert discharge.reason == "charge >= 20 %"
+    assert discharge.moved.discharge_Ah == pytest.approx(0.5, rel=1e-3)
+
+
 def test_a_soak_takes_the_time_of_the_chamber() -> None:
     (one,) = played(
         "\n  - {chamber: 40 degC, soak: {within: 0.5 K, for: 10 min, at_most: 4 h}}\n"

@@ -115,7 +115,8 @@ class Latch(RuleBasedStateMachine):
     @rule(paused=st.booleans())
     def start(self, paused: bool) -> None:
         self.runs += 1
-        document = {"protocol": {"version": "1", "sha256": ""}, "operator": "ana"}
+        protocol = {"version": "1", "sha256": "", "released": False}
+        document = {"protocol": protocol, "cell": {"id": "c1"}, "operator": "ana"}
         info = RunInfo(f"run-{self.runs}", "A1", "c1", "test", 0.0, document)
         run = Run(info, Engine(PROGRAM), self.stand.journal)  # type: ignore[arg-type]
         try:

@@ -286,7 +286,7 @@ pulse +1 until time >= 1
 rest 60 s
 {RESET.strip()}
 {RPT.strip()}
-{regular(30)}repeat 1000
+{regular(30)}repeat 30
 {indented(RPT)}
   if last.charge <= 80 % of initial
   end of the repeat

@@ -17,11 +17,15 @@ from daq.dryrun.player import Player
 from daq.dryrun.trace import Played
 from daq.errors import InputError
 from daq.model import Cell, Limits
-from daq.protocol.compile import compile_protocol
+from daq.protocol.compile import compile_placed, compile_protocol
 from daq.protocol.condition import Condition, Exit
 from daq.protocol.program import Branch, End, Leave, Program, RecordRule, Repeat, Step, StepKind
 from daq.protocol.source import load_protocol
 from daq.protocol.tables import Table, read_table
+from daq.review.finding import Level
+from daq.review.flow import flow_of
+from daq.review.rules import review
+from daq.review.subject import Station, Subject
 from simulators.played import PlayedCell
 from tests.unit.library_sources import (
     DST,
@@ -417,6 +421,15 @@ def test_no_step_is_left_out(name: str) -> None:
     case, run = CASES[name], played(name)
     program = compiled(name, case.nominal_Ah, **case.parameters)
     assert {one.step.number for one in run.executed} == {step.number for step in program.steps}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_review_has_nothing_to_say_but_notes(name: str) -> None:
+    source = load_protocol(LIBRARY / f"{name}.yaml")
+    made = compile_placed(source, Cell("fit", NOMINAL_AH.get(name, 2.5)), [BENCH], INSTRUMENTS)
+    station = Station("A1", period_s=0.1, chamber=True, eis=True, window=1.1)
+    found = review(Subject(source, made, flow_of(made.program), station))
+    assert [str(one.message) for one in found if one.level is not Level.NOTE] == []
 
 
 LFP = {

@@ -127,6 +127,7 @@ class StartCommand(Envelope):
     )
     operator: Text = ""
     parameters: dict[str, str] = Field(default_factory=dict, description="as in '4.2 V'")
+    check: bool = Field(default=False, description="true: say whether it could, start nothing")
 
     @model_validator(mode="after")
     def _one_protocol(self) -> StartCommand:

@@ -22,12 +22,13 @@ from daq.cli.output import (
     pairs,
 )
 from daq.cli.profiles import TABLES
+from daq.cli.sheet import Start, read_sheet, start_sheet
 from daq.cli.tables import show
 from daq.control.client import SOCKET_NAME, ControlClient, new_command
 from daq.errors import DaqError, InputError
 from daq.model import Reply
 from daq.protocol.files import Files
-from daq.protocol.source import protocol_from
+from daq.protocol.source import parse_protocol, protocol_from
 from daq.registry.scan import read_scan, scanned
 from daq.yamlfile import read
 
@@ -73,11 +74,13 @@ def _is_file(path: str) -> bool:
 
 
 def start(
-    station: StationName,
+    station: Annotated[
+        str, typer.Argument(help="The station, as in the lab file; not with --sheet.")
+    ],
     protocol: Annotated[
         str,
         typer.Argument(help="A protocol file, or the bare name of a released protocol."),
-    ],
+    ] = "",
     cell: Annotated[str, typer.Option(help="Id of the cell.")] = "",
     scan: Annotated[bool, typer.Option("--scan", help="Take the cell from a scanner.")] = False,
     unregistered: Annotated[
@@ -89,11 +92,27 @@ def start(
         typer.Option("--parameter", "-p", help="name=value, e.g. -p v_max='4.1 V'."),
     ] = None,
     operator: Annotated[str, typer.Option(help="Who is responsible.")] = "",
+    sheet: Annotated[
+        Path | None,
+        typer.Option(help="A CSV sheet: station, cell, and parameters; a run for each line."),
+    ] = None,
+    some: Annotated[
+        bool, typer.Option("--some", help="With --sheet: the good lines, even if others are bad.")
+    ] = False,
     lab: LabFile = DEFAULT_LAB,
     broker: Broker = "",
     as_json: Json = False,
 ) -> None:
-    """Run a protocol on a cell at a station."""
+    """Run a protocol on a cell at a station, or on many cells from a sheet."""
+    if sheet:
+        if protocol or cell or scan or unregistered:
+            raise InputError(
+                "a sheet names the stations and the cells", remedy="daq start --sheet CSV FILE"
+            )
+        _start_sheet(sheet, station, pairs(parameter or ()), operator, some, lab, broker, as_json)
+        return
+    if not protocol:
+        raise InputError("which protocol?", remedy="daq start STATION PROTOCOL --cell ID")
     if unregistered != bool(capacity):
         raise InputError("--unregistered and --capacity go together", remedy="--capacity '2.5 Ah'")
     arguments = _protocol_arguments(protocol) | {"cell": one_cell(cell, scan)}
@@ -106,6 +125,31 @@ def start(
     run, expected = reply.data.get("run"), reply.data.get("expected_s")
     text = f"{station}: run [bold]{run}[/] has started; about {duration(expected)} of lab time"
     answer(reply, text, as_json=as_json)
+
+
+def _start_sheet(
+    sheet: Path,
+    protocol: str,
+    parameters: dict[str, str],
+    operator: str,
+    some: bool,
+    lab: str,
+    broker: str,
+    as_json: bool,
+) -> None:
+    arguments: dict[str, Any] = _protocol_arguments(protocol)
+    arguments |= {"operator": operator} if operator else {}
+    known = None
+    if "text" in arguments:
+        files: dict[str, str] = arguments.get("files", {})
+        known = parse_protocol(arguments["text"], protocol, files).parameters
+
+    def send(verb: str, station: str, **more: Any) -> Reply:
+        return call(lab, broker, verb, station, **more)
+
+    lines = read_sheet(sheet, known)
+    if code := start_sheet(lines, Start(send, arguments, parameters, some), as_json=as_json):
+        raise typer.Exit(code)
 
 
 def _protocol_arguments(protocol: str) -> dict[str, Any]:

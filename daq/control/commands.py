@@ -191,6 +191,8 @@ class Commands:
         async with self._starting:
             loop = asyncio.get_running_loop()
             run = await loop.run_in_executor(None, self._starter.make, station, command)
+            if command.arguments.get("check") is True:
+                return {"expected_s": run.engine.program.expected_s}
             await self._do(station, lambda: self._starter.begin(station, run))
         return {"run": run.info.id, "expected_s": run.engine.program.expected_s}
 

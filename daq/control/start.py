@@ -59,7 +59,8 @@ class Starter:
 
         Arguments of the command: `text` and `name` of a protocol file, or `protocol`, a released
         one or a file in the lab's `protocols` folder; `cell`, or for one that nobody has described
-        also `unregistered` and `capacity`; optional `parameters` and `operator`.
+        also `unregistered` and `capacity`; optional `parameters` and `operator`. With `check` it
+        ends here, and nothing is begun.
 
         Raises:
             CommandRefused, InputError: why it cannot start; nothing has changed.

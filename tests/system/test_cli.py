@@ -124,6 +124,21 @@ def test_a_run_from_start_to_stop(operator: Operator) -> None:
     assert operator.types("stop", "--all").out == "OFF, verified: A1\n"
 
 
+def test_a_sheet_starts_all_its_runs_or_none(operator: Operator) -> None:
+    sheet = operator.folder / "cells.csv"
+    sheet.write_text("station,cell\nA1,c1\nA9,c2\n", encoding="utf-8")
+    bad = operator.types("start", "--sheet", "cells.csv", "charge.yaml", code=4)
+    assert "error: cells.csv:3:1: A9: " in bad.err
+    assert "no station 'A9'" in bad.err
+    assert operator.station()["mode"] == "idle"
+    assert operator.types("runs", "--json").json == []
+    sheet.write_text("station,cell\nA1,c1\n", encoding="utf-8")
+    (started,) = operator.types("start", "--sheet", "cells.csv", "charge.yaml", "--json").json
+    assert (started["line"], started["cell"]) == (2, "c1")
+    wait_until(lambda: operator.station()["current_A"] > 2.0, "it charges")
+    assert operator.types("stop", "A1").code == 0
+
+
 def test_what_the_daemon_refuses_is_exit_code_4_with_the_reason(operator: Operator) -> None:
     def refused(*words: str) -> str:
         spoken = operator.types(*words, code=4)

@@ -148,6 +148,16 @@ def block(stand):
     return release
 
 
+async def test_a_start_that_is_only_checked_begins_nothing(desk):
+    reply = await desk.ask("start", check=True)
+    assert reply.state == "done"
+    assert set(reply.data) == {"expected_s"}
+    assert desk.starter.makes == 1
+    assert desk.one.station.conductor.run is None
+    assert (await desk.ask("start")).data["run"] == "run-A1"
+    assert desk.one.station.conductor.run is not None
+
+
 # Once each.
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,7 @@ import typer
 from rich.text import Text
 
 from daq import units
+from daq.checks import Checks
 from daq.cli.output import EXIT_FAILED, Json, complain, console, duration, near, pairs, print_json
 from daq.cli.profiles import TABLES
 from daq.cli.stations import compiled_for, known_cell, known_station
@@ -72,7 +74,10 @@ def dry_run(
         if as_json:
             print_json(result)
         return
-    name, played = _play(program, subject, model, _fraction(soc), unformed, until_cycle)
+    start = _Start(
+        model, _fraction(soc), unformed, until_cycle or inf, at.checks if at else Checks()
+    )
+    name, played = _play(program, subject, start)
     if plot:
         _draw(program, played, plot, f"{subject.nominal_capacity_Ah:g} Ah, model {name}")
     if as_json:
@@ -98,21 +103,26 @@ def _fraction(soc: str) -> float:
     return fraction
 
 
-def _play(
-    program: Program,
-    cell: Cell,
-    model: str,
-    soc: float,
-    unformed: bool,
-    until_cycle: int | None,
-) -> tuple[str, Played]:
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """How a program is to be played."""
+
+    model: str
+    soc: float
+    unformed: bool
+    until_cycle: float
+    checks: Checks
+
+
+def _play(program: Program, cell: Cell, start: _Start) -> tuple[str, Played]:
     # Here and not above: `daq serve` must not load what only this command wants.
     from daq.dryrun.model import find_model, model_for
     from daq.dryrun.player import Player
 
-    name = model or model_for(cell.chemistry)
-    played_on = find_model(name)(cell.nominal_capacity_Ah, soc, formed=not unformed)
-    return name, Player(program, played_on, until_cycle=until_cycle or inf).play()
+    name = start.model or model_for(cell.chemistry)
+    model = find_model(name)(cell.nominal_capacity_Ah, start.soc, formed=not start.unformed)
+    window = start.checks.Q2
+    return name, Player(program, model, until_cycle=start.until_cycle, window=window).play()
 
 
 def _draw(program: Program, played: Played, out: Path, heading: str) -> None:

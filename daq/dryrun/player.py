@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import inf, isfinite
 
+from daq.checks import Checks
 from daq.dryrun.model import CellModel
 from daq.dryrun.pace import Pace, overshot, too_far
 from daq.dryrun.trace import Executed, Played
@@ -30,8 +31,6 @@ from daq.protocol.program import (
 )
 from daq.protocol.steps.eis import sweep_s
 
-CHECK_Q2 = 1.10
-"""As `daq.checks.Checks`, where no station says otherwise."""
 _MOST_C = 20.0  # stands for a current that nothing limits
 _JUMP_PART = 1e-3  # of the largest current: less is the drift of a power
 _BY_TIME = ("time >=", "sweep done", "profile over")
@@ -64,7 +63,7 @@ class Player:
         model: CellModel,
         *,
         until_cycle: float = inf,
-        window: float = CHECK_Q2,
+        window: float = Checks().Q2,
     ) -> None:
         self._program = program
         self._model = model
@@ -73,7 +72,6 @@ class Player:
         self._watch = Watch(program.nominal_capacity_Ah, min(window, program.checks.Q2))
         self._time_s = 0.0
         self._sweep_over_s = inf
-        self._measurement = ""
         self._most_A = 0.0
         self._begun: _Begun | None = None
         self._pace: Pace | None = None
@@ -135,16 +133,16 @@ class Player:
 
     def _look(self) -> Observation:
         model = self._model
-        if self._time_s >= self._sweep_over_s:
-            self._measurement = MeasurementState.DONE
         sweeping = self._sweep_over_s < inf
+        done = self._time_s >= self._sweep_over_s
+        state = MeasurementState.DONE if done else MeasurementState.RUNNING
         return Observation(
             self._time_s,
             model.voltage_V,
             0.0 if sweeping else model.current_A,  # the cycler's, which is OFF then
             model.temperature_degC,
             model.chamber_degC,
-            self._measurement,
+            state if sweeping else "",
         )
 
     def _judge(self, now: Observation) -> None:
@@ -210,12 +208,11 @@ class Player:
 
     def _end_sweep(self) -> None:
         """What follows a sweep at once takes over from it; from then on the cycler is looked at."""
-        self._sweep_over_s, self._measurement = inf, ""
+        self._sweep_over_s = inf
 
     def _sweep(self, action: StartSweep) -> None:
         spectrum = action.spectrum
         self._sweep_over_s = self._time_s + _sweep_s(self._engine.step)
-        self._measurement = MeasurementState.RUNNING
         if spectrum.bias_A:
             low_V, high_V = self._engine.step.limits.voltage_V
             charge_A, discharge_A = max(spectrum.bias_A, 0.0), max(-spectrum.bias_A, 0.0)
@@ -225,7 +222,7 @@ class Player:
 
     def _begin(self, action: StepStarted) -> None:
         if action.cycle > self._until_cycle:
-            self._end(self._now, "not finished", f"the first {self._until_cycle:g} cycles")
+            self._end(self._now, "not finished", f"played as far as cycle {self._until_cycle:g}")
             return
         step = action.step
         self._begun = _Begun(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from math import inf, isfinite
 
+from daq.checks import Checks
 from daq.control.pace import too_slow
 from daq.protocol.build import Origin
 from daq.protocol.condition import Condition, Quantity
@@ -103,8 +104,8 @@ def pre_empted(subject: Subject) -> Iterator[Finding]:
                     yield error(place, f"the end {part.text!r} comes too late: {why}")
 
 
-_WINDOW = 1.10
-"""Check Q2, where no station says otherwise."""
+_WINDOW = Checks().Q2
+"""Where no station says otherwise."""
 
 
 def _beyond(end: Condition, step: Step, window_Ah: float) -> str:

@@ -263,6 +263,13 @@ def test_a_charge_beyond_the_limit_of_charge_trips_as_the_guard_would() -> None:
     assert result.duration_s == pytest.approx(360.0, rel=0.1)
 
 
+def test_more_than_the_station_lets_be_drawn_trips() -> None:
+    steps = "\n  - {discharge: 1C, until: voltage <= 2.5 V, at_most: 2 h}\n"
+    result = played(steps, Ledger(soc=1.0), window=0.2)
+    assert (result.outcome, result.reason[:4]) == ("tripped", "Q2: ")
+    assert result.duration_s == pytest.approx(720.0, rel=0.1)
+
+
 def test_a_cell_that_gets_too_hot_trips() -> None:
     steps = "\n  - {discharge: 3C, until: voltage <= 2.5 V, at_most: 2 h}\n"
     head = "safety: {voltage: [2.4 V, 4.25 V], temperature: [10 degC, 30 degC]}\n"
@@ -281,7 +288,7 @@ def test_a_cell_outside_its_limits_is_not_started() -> None:
 
 def test_only_the_first_cycles_are_played_if_that_is_wanted() -> None:
     result = played(CYCLE, until_cycle=1)
-    assert (result.outcome, result.reason) == ("not finished", "the first 1 cycles")
+    assert (result.outcome, result.reason) == ("not finished", "played as far as cycle 1")
     assert set(by_cycle(result)) == {1}
 
 

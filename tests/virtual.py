@@ -130,7 +130,7 @@ class VirtualBench:
             run.before(seen)
             with run.together():
                 actions = engine.advance(seen) if engine.started else engine.start(seen)
-                if not actions:
+                if not any(isinstance(action, StepStarted | StepEnded) for action in actions):
                     run.record(seen, self._utc())
                 for action in actions:
                     self._act(run, seen, action)
@@ -167,7 +167,7 @@ class VirtualBench:
         if isinstance(action, StepStarted):
             self.books[action.step_count] = [self.now()]
             self.elements[action.step_count] = Elements.of(self._position.cell)
-            run.step_started(action, utc_s)
+            run.step_started(action, seen, utc_s)
         elif isinstance(action, StepEnded):
             self.books[action.step_count].append(self.now())
             self.reasons.append(action.reason)

@@ -269,7 +269,7 @@ class Conductor:
             self._guard_step(action.step, action.step_count, sample)
         run = self.run
         if run:
-            run.step_started(action, sample.utc_s)
+            run.step_started(action, self._observe(run, sample), sample.utc_s)
             guard = self._guard
             guard.step_minimum.began(sample.reading.voltage_V, guard.charge.net_Ah)
             counters, nominal_Ah = run.engine.counters, run.engine.program.nominal_capacity_Ah

@@ -159,8 +159,11 @@ class Run:
             counters.discharge_Wh,
         )
 
-    def step_started(self, action: StepStarted, utc_s: float) -> None:
-        """Note the beginning of a step."""
+    def step_started(self, action: StepStarted, seen: Observation, utc_s: float) -> None:
+        """Note the beginning of a step, and keep the sample that the whole run begins with.
+
+        Every other step begins with the last sample of the one before it.
+        """
         self._fresh_step, self._step_record, self._points = True, 0, 0
         step = action.step
         data = {
@@ -171,6 +174,9 @@ class Run:
             "text": step.text,
         }
         self.note(EventKind.STEP_STARTED, utc_s, data)
+        if action.step_count == 1:
+            self._keep(seen, utc_s, step, action.step_count, action.cycle, edge=True)
+            self._fresh_step = True
 
     def step_ended(self, action: StepEnded, seen: Observation, utc_s: float) -> None:
         """Keep the last sample of a step, and note its end with the run's counters."""

@@ -123,7 +123,8 @@ def sweep(driver: PalmSens) -> tuple[MeasurementState, list[SpectrumPoint], str]
         return last.state is not MeasurementState.RUNNING
 
     points.extend(last.points)
-    until(over)
+    if last.state is MeasurementState.RUNNING:  # on a busy machine it may be over already
+        until(over)
     return last.state, points, last.message
 
 

@@ -9,7 +9,7 @@ import typer
 
 from daq.cli.output import DEFAULT_LAB, Json, LabFile, console, print_json
 from daq.cli.runs import LAST, RunId, origin
-from daq.cli.tables import Column, fitted, show
+from daq.cli.tables import Column, folded, show
 from daq.errors import InputError
 
 if TYPE_CHECKING:
@@ -147,7 +147,8 @@ def _print(table: Table) -> None:
         )
     ]
     print(f"\n{table.title}")
-    show(fitted(columns, console().width))
+    for part in folded(columns, console().width):
+        show(part)
     if table.note:
         print(table.note)
 

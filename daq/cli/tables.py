@@ -74,6 +74,20 @@ def fitted(columns: Iterable[Column], width: int) -> Table:
     return table
 
 
+def folded(columns: Sequence[Column], width: int) -> list[Table]:
+    """A table in as many parts as `width` characters need, each with the first column again.
+
+    For tables of numbers, of which none may be cut nor left out.
+    """
+    first, *rest = columns
+    parts: list[list[Column]] = [[first]]
+    for column in rest:
+        if len(parts[-1]) > 1 and _total([*parts[-1], column]) > width:
+            parts.append([first])
+        parts[-1].append(column)
+    return [fitted(part, max(width, _total(part))) for part in parts]
+
+
 def show(what: RenderableType) -> None:
     """Print without the blanks that fill a table's lines."""
     out = console()

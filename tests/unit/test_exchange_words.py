@@ -29,7 +29,9 @@ SAID = [
 ]
 
 
-@pytest.mark.parametrize(("say", "kind", "least", "most"), SAID, ids=lambda one: getattr(one, "__name__", str(one)))
+@pytest.mark.parametrize(
+    ("say", "kind", "least", "most"), SAID, ids=lambda one: getattr(one, "__name__", str(one))
+)
 def test_a_quantity_is_the_same_when_it_is_read_again(say, kind, least, most):
     @settings(deadline=None)  # the first quantity loads pint
     @given(st.floats(least, most))

@@ -99,6 +99,17 @@ def test_the_figures_are_tables_for_people(made: Made, speak: Any) -> None:
     assert "CE / %" in out and "nan" not in out
 
 
+def test_on_a_narrow_terminal_no_number_is_cut_nor_left_out(
+    made: Made, speak: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, whole, _ = speak("figures", made.file)
+    monkeypatch.setenv("COLUMNS", "60")
+    _, narrow, _ = speak("figures", made.file)
+    assert "…" not in narrow
+    numbers = re.compile(r"[\d.]+")
+    assert set(numbers.findall(whole)) == set(numbers.findall(narrow))
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -98,7 +98,7 @@ def test_a_protocol_brings_what_it_includes_and_plays(tmp_path: Path) -> None:
     (folder / "drive.csv").write_text("time_s,rate_C\n0,-0.5\n200,0.25\n300,0\n400,0\n")
     (folder / "inner.yaml").write_text(
         "protocol: inner\nversion: 1.0.0\nparameters: {rest: 1 min}\nsteps:\n"
-        "  - profile: {file: drive.csv, scale: 1C}\n  - rest: $rest\n"
+        "  - profile: {file: drive.csv, scale: 1C}\n    until: voltage <= 2.6 V\n  - rest: $rest\n"
     )
     (folder / "main.yaml").write_text(
         "protocol: main\nversion: 2.0.0\nsteps:\n"

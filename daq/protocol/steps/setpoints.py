@@ -35,14 +35,14 @@ def currents(site: Site) -> Span:
 def charge(site: Site, current_A: float, ends: Iterable[Condition]) -> Setpoint:
     """Charge at a current."""
     top = voltages(site)[1]
-    end = min(_voltages(ends), default=top - 2 * VOLTAGE_MARGIN_V)
+    end = min(_voltages(ends, at_least=True), default=top - 2 * VOLTAGE_MARGIN_V)
     return Setpoint(_bounded(site, min(end + VOLTAGE_MARGIN_V, top)), current_A, 0.0)
 
 
 def discharge(site: Site, current_A: float, ends: Iterable[Condition]) -> Setpoint:
     """Discharge at a current (a magnitude)."""
     bottom = voltages(site)[0]
-    end = max(_voltages(ends), default=bottom + 2 * VOLTAGE_MARGIN_V)
+    end = max(_voltages(ends, at_least=False), default=bottom + 2 * VOLTAGE_MARGIN_V)
     return Setpoint(_bounded(site, max(end - VOLTAGE_MARGIN_V, bottom)), 0.0, current_A)
 
 
@@ -65,9 +65,17 @@ def hold(site: Site, voltage_V: float, cap_A: float | None) -> Setpoint:
     return Setpoint(voltage_V, charge_A, discharge_A)
 
 
-def _voltages(ends: Iterable[Condition]) -> list[float]:
-    """Of the ends that a voltage alone brings; one that is joined with others may be passed."""
-    return [end.value for end in ends if end.quantity is Quantity.VOLTAGE and isfinite(end.value)]
+def _voltages(ends: Iterable[Condition], *, at_least: bool) -> list[float]:
+    """Of the ends that a voltage alone brings; one that is joined with others may be passed.
+
+    Only those of one side: what plays both ways, a profile, may charge although it ends at a low
+    voltage. A setpoint at that low voltage would keep the instrument from charging at all.
+    """
+    return [
+        end.value
+        for end in ends
+        if end.quantity is Quantity.VOLTAGE and end.at_least is at_least and isfinite(end.value)
+    ]
 
 
 def _bounded(site: Site, voltage_V: float) -> float:

@@ -193,6 +193,38 @@ def test_limits_and_ends_are_live_while_a_profile_plays() -> None:
     assert player.time_s == 31.0
 
 
+@pytest.mark.parametrize(
+    ("until", "top_V", "bottom_V"),
+    [
+        ("voltage <= 3.1 V", 4.49, 3.09),
+        ("voltage >= 4.1 V", 4.11, 2.01),
+        ("[voltage >= 4.1 V, voltage <= 3.1 V]", 4.11, 3.09),
+    ],
+)
+def test_a_profile_that_ends_at_a_low_voltage_still_charges_on_its_way_there(
+    until: str, top_V: float, bottom_V: float
+) -> None:
+    step = f"  - {{profile: {{file: drive.csv}}, until: {until}}}"
+    player = Player(compiled(step, files={"drive.csv": DRIVE})).run()
+    down, up, *_ = [setpoint for _, setpoint in player.asked]
+    assert (down.voltage_V, down.discharge_A) == (pytest.approx(bottom_V), 0.5)
+    assert (up.voltage_V, up.charge_A) == (pytest.approx(top_V), 0.25)
+    # 0.25 A for 10 s: an instrument told 3.11 V there would have put nothing in.
+    assert player.engine.counters.charge_Ah == pytest.approx(2.5 / 3600.0, rel=0.1)
+
+
+def test_an_end_on_the_other_side_says_nothing_of_the_voltage_to_charge_to() -> None:
+    charge, discharge = compiled(
+        """\
+  - {charge: 1C, until: [voltage >= 4.1 V, voltage <= 2.5 V after 1 min], at_most: 1 h}
+  - {discharge: 1C, until: [voltage <= 3.1 V, voltage >= 4.2 V after 1 min], at_most: 1 h}"""
+    ).steps
+    assert charge.setpoint
+    assert discharge.setpoint
+    assert charge.setpoint.voltage_V == pytest.approx(4.11)
+    assert discharge.setpoint.voltage_V == pytest.approx(3.09)
+
+
 def test_a_profile_of_power_is_checked_at_the_voltage_where_it_asks_for_most() -> None:
     table = "time_s,power_W\n0,-12\n10,6\n20,0\n"
     step = "  - {profile: {file: drive.csv}, limits: {voltage: [3 V, 4.2 V]}}"

@@ -105,10 +105,15 @@ def _resistance_ohm(readings: Sequence[Record]) -> float | None:
     found = [
         (after.voltage_V - before.voltage_V) / (after.current_A - before.current_A)
         for before, after in zip(readings, readings[1:], strict=False)
-        if before.step_count != after.step_count
+        if (before.step_count != after.step_count or _begins(before, after))
         and abs(after.current_A - before.current_A) >= JUMP_A
     ]
     return max(0.0, median(found[-EDGES:])) if found else None
+
+
+def _begins(before: Record, after: Record) -> bool:
+    """Whether a run did its first thing between two records."""
+    return after.step_count == 1 and (before.step_record, after.step_record) == (1, 2)
 
 
 class Resumptions:

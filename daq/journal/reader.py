@@ -184,7 +184,9 @@ class JournalReader:
     def around_edges(self, run: RunInfo, edges: int) -> list[Record]:
         """The records on both sides of a run's latest step edges, and its last one; in order.
 
-        A run's first edge is the one from the idle station's last record to its first.
+        A run's first edge is between its first two records: it begins with a sample that was taken
+        before it did anything. In runs of earlier versions it is the one from the idle station's
+        last record to the first.
         """
         latest = "SELECT seq FROM event WHERE run = ? AND kind = ? ORDER BY seq DESC LIMIT ?"
         ended = self._batch(latest, run.id, EventKind.STEP_ENDED.value, edges)
@@ -195,6 +197,7 @@ class JournalReader:
         self._add(found, "run = ? AND seq > ? ORDER BY seq DESC", run.id, 0)
         if len(ended) < edges:
             self._add(found, "run = ? AND seq > ? ORDER BY seq", run.id, 0)
+            self._add(found, "run = ? AND seq > ? ORDER BY seq", run.id, min(found, default=0))
             idle = "run = '' AND station = ? AND seq < ? ORDER BY seq DESC"
             self._add(found, idle, run.station, min(found, default=0))
         return [found[seq] for seq in sorted(found)]

@@ -64,6 +64,14 @@ def test_a_cell_that_never_carried_current_stays_where_it_was():
     assert expected_voltage([record(3.6, 0.001)], TOLERANCE_V) == pytest.approx((3.58, 3.62))
 
 
+def test_the_first_edge_of_a_run_is_between_its_first_two_records():
+    begun = [record(3.60, 0.0, 1, 1), record(3.70, 2.0, 1, 2), record(3.90, 2.0, 1, 9)]
+    low, high = expected_voltage(begun, TOLERANCE_V)
+    assert (low, high) == pytest.approx((3.90 - 0.2 - 0.02, 3.90 - 0.05 + 0.02))
+    later = [record(3.60, 0.0, 1, 7), record(3.70, 2.0, 1, 8)]
+    assert expected_voltage(later, TOLERANCE_V) is None
+
+
 @pytest.mark.parametrize(
     "records",
     [[], [record(nan, 1.0)], [record(3.9, 2.0)], [record(3.8, 2.0, 1), record(3.9, 2.0, 2)]],

@@ -231,6 +231,10 @@ def _said(where: Where, details: ErrorDetails) -> tuple[str, str]:
     if details["type"] == "string_pattern_mismatch":
         form = FORMS[details.get("ctx", {})["pattern"]]
         return f"{name}: {given} is not {form.what}", form.remedy
+    if details["type"] == "too_short":
+        return f"{name}: there is nothing in it", "give it one entry at least"
+    if details["type"] == "list_type" and isinstance(details["input"], Mapping):
+        return f"{name}: {given} is not a list", "begin each entry with a dash: `- `"
     rule = _PLAIN.get(details["type"]) or details["msg"].removeprefix("Input ")
     return f"{name}: {given} {rule}", ""
 

@@ -78,8 +78,8 @@ class SpanOf(Quantity):
         """Two quantities, the smaller one first."""
         ends: list[Any] = cast(list[Any], value) if isinstance(value, list) else []
         if len(ends) != 2:
-            example = self.kinds[0].example
-            raise mistake(f"{show(value)} is not a span", f"write it like [{example}, {example}]")
+            example = f"[LOW, HIGH], each like {self.kinds[0].example!r}"
+            raise mistake(f"{show(value)} is not a span", f"write it as {example}")
         low, high = self._end(ends, 0), self._end(ends, 1)
         if not low < high:
             raise mistake(f"{show(ends)} is an empty span", "write the lower end first")

@@ -20,6 +20,7 @@ from daq.errors import UnitError
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _QUANTITY = re.compile(rf"({_NUMBER})\s*([^\s\d.,].*)?", re.ASCII)
 _RATE = re.compile(r"(\d+\.?\d*|\.\d+)?\s*C(?:\s*/\s*(\d+\.?\d*|\.\d+))?", re.ASCII)
+_COMMA = re.compile(r"[+-]?\d+,\d+\D*", re.ASCII)
 _LOOKALIKES = {0x03BC: "µ", 0x2126: "Ω"}  # Greek mu for the micro sign, the ohm sign for Omega
 _LONGEST = 64  # characters; the longest honest quantity has about twenty
 
@@ -118,11 +119,14 @@ def parse_any(text: object, *kinds: Kind) -> Amount:
 def _parse(text: str, kinds: tuple[Kind, ...]) -> Amount:
     if RATE in kinds and (rate := _RATE.fullmatch(text)):
         return Amount(_rate(text, rate[1], rate[2]), RATE)
+    if RATE in kinds and _RATE.fullmatch(text.removeprefix("-").lstrip()):
+        raise UnitError(f"{text!r} is negative", remedy="the step says in which direction it flows")
     match = _QUANTITY.fullmatch(text)
     if match is None and _RATE.fullmatch(text):
         _refuse_unit(text, "C", kinds)
     if match is None:
-        raise UnitError(f"{text!r} is not {_one_of(kinds)}", remedy=_write(kinds))
+        hint = "a number has a point, not a comma; " if _COMMA.fullmatch(text) else ""
+        raise UnitError(f"{text!r} is not {_one_of(kinds)}", remedy=hint + _write(kinds))
     number, unit = match.groups()
     if unit is None:
         _refuse_bare(number, kinds)

@@ -173,7 +173,9 @@ class _Reader:
         self._check_version(event)
         top = self._next()
         if not isinstance(top, MappingStartEvent):
-            self._refuse(top, "the file is not a list of `key: value` lines")
+            self._refuse(
+                top, "the file is not a list of `key: value` lines", "begin with one, at the margin"
+            )
         self._check_node(top, ())
         self.values[()] = _mark(top)
         data = self._mapping(())
@@ -277,7 +279,28 @@ def _syntax_error(error: Any, file: str) -> InputError:
     mark = error.problem_mark or error.context_mark
     place = Place(file, mark.line + 1, mark.column + 1) if mark else None
     parts = [str(part) for part in (error.context, error.problem) if part]
-    return InputError(f"not YAML: {', '.join(parts) or 'syntax error'}", place=place)
+    said = ", ".join(parts) or "syntax error"
+    return InputError(f"not YAML: {said}", place=place, remedy=_syntax_remedy(error))
+
+
+_REMEDIES = (
+    (
+        "mapping values are not allowed",
+        "put a text that holds ': ' in quotes; a key has a space behind its colon",
+    ),
+    ("flow", "is a { or [ closed, in line {line}?"),
+    ("block", "begin each line of a list or of a step in the same column"),
+    ("could not find expected ':'", "write `key: value`"),
+    ("quoted scalar", "is the quote closed, in line {line}?"),
+)
+
+
+def _syntax_remedy(error: Any) -> str:
+    """What most often is behind a message of the parser."""
+    said = f"{error.problem or ''} {error.context or ''}"
+    begun = error.context_mark or error.problem_mark
+    remedy = next((remedy for sign, remedy in _REMEDIES if sign in said), "")
+    return remedy.replace("{line}", str(begun.line + 1)) if begun else ""
 
 
 _WORDS: Mapping[str, Any] = {

@@ -9,7 +9,7 @@ import typer
 
 from daq.cli.output import DEFAULT_LAB, EXIT_FAILED, Json, console, data_folder, print_json
 from daq.cli.profiles import TABLES
-from daq.cli.stations import known_cell
+from daq.cli.stations import known_cell, nominal_Ah
 from daq.cli.tables import print_table
 from daq.config import load_lab
 from daq.errors import InputError
@@ -33,7 +33,9 @@ def add_to(app: typer.Typer) -> None:
 def diff(
     old: Annotated[str, typer.Argument(help="A protocol file, or NAME@VERSION, released.")],
     new: Annotated[str, typer.Argument(help="The same: what it has become.")],
-    capacity: Annotated[float, typer.Option(help="Nominal capacity of the cell, Ah.")] = 1.0,
+    capacity: Annotated[
+        str, typer.Option(help="Nominal capacity of the cell, such as '2.5 Ah'.")
+    ] = "1 Ah",
     cell: Annotated[str, typer.Option(help="Compile both for this cell of the lab.")] = "",
     lab: Annotated[
         str,
@@ -45,7 +47,7 @@ def diff(
     from daq.review.difference import differences
     from daq.review.version import judge
 
-    subject = _cell(lab, cell) if cell else Cell("diff", capacity)
+    subject = _cell(lab, cell) if cell else Cell("diff", nominal_Ah(capacity))
     before, after = _version(old, lab, subject), _version(new, lab, subject)
     found = differences(before, after)
     verdict = judge(before.source.model.version, after.source.model.version, found)

@@ -15,7 +15,7 @@ from daq import units
 from daq.checks import Checks
 from daq.cli.output import EXIT_FAILED, Json, complain, console, duration, near, pairs, print_json
 from daq.cli.profiles import TABLES
-from daq.cli.stations import compiled_for, known_cell, known_station
+from daq.cli.stations import compiled_for, known_cell, known_station, nominal_Ah
 from daq.cli.tables import Column, fitted, print_table, show
 from daq.config import load_lab
 from daq.errors import InputError
@@ -39,7 +39,9 @@ def add_to(app: typer.Typer) -> None:
 
 def dry_run(
     protocol: Annotated[Path, typer.Argument(help="The protocol file.")],
-    capacity: Annotated[float, typer.Option(help="Nominal capacity of the cell, Ah.")] = 1.0,
+    capacity: Annotated[
+        str, typer.Option(help="Nominal capacity of the cell, such as '2.5 Ah'.")
+    ] = "1 Ah",
     lab: Annotated[Path | None, typer.Option("--lab", help="Take cell and limits from it.")] = None,
     station: Annotated[str, typer.Option(help="Station of that lab.")] = "",
     cell: Annotated[str, typer.Option(help="Cell of that lab.")] = "",
@@ -63,7 +65,7 @@ def dry_run(
     """Compile a protocol, and play it on a model of a cell: each step, how long, and its end."""
     source = load_protocol(protocol, TABLES)
     loaded = load_lab(lab) if lab else None
-    subject = known_cell(loaded, cell) if loaded and cell else Cell("dry-run", capacity)
+    subject = known_cell(loaded, cell) if loaded and cell else Cell("dry-run", nominal_Ah(capacity))
     values = pairs(parameter or ())
     at = known_station(loaded, station) if loaded and station else None
     program = compiled_for(source, subject, loaded, at, values)

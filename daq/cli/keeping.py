@@ -33,7 +33,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Compare closed files with the hashes that were written beside them."""
-    found = _in_lake(lake) if lake else {path: judged(path) for path in _files(runs or [], lab)}
+    found = _in_lake(lake) if lake else {path: _judged(path) for path in _files(runs or [], lab)}
     if as_json:
         print_json({str(path): verdict for path, verdict in found.items()})
     else:
@@ -42,6 +42,11 @@ def verify(
     bad = [path.name for path, verdict in found.items() if verdict != GOOD]
     if bad:
         raise DaqError(f"not good: {', '.join(bad)}")
+
+
+def _judged(path: Path) -> str:
+    """Of a run that never was, the run is missing, and not its hash."""
+    return judged(path) if path.exists() else f"{path.name} is missing"
 
 
 def _in_lake(lake: Path) -> dict[Path, str]:

@@ -69,6 +69,8 @@ def facts(model: type[Any], short: Mapping[str, str], pairs: Any) -> dict[str, A
     for key, text in given.items():
         check_key(key, known)
         check_text(key, text)
+        if key.startswith("limits.") and " to " not in text:
+            raise InputError(f"{key}: {text!r} is no span", remedy="write it like '2.5 V to 4.2 V'")
         put(found, key, text)
     return found
 

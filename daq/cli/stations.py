@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from math import inf
 from typing import TYPE_CHECKING
 
+from daq import units
 from daq.config import Lab, StationConfig
 from daq.driver import Range
 from daq.errors import InputError
@@ -39,6 +40,21 @@ def known_cell(lab: Lab, cell: str) -> Cell:
         InputError: nobody has described it.
     """
     return Cells(lab.data, lab.cells).cell(cell)
+
+
+def nominal_Ah(capacity: str) -> float:
+    """What `--capacity` says: '2.5 Ah', '80 mAh', or a plain number of Ah.
+
+    Raises:
+        InputError: no charge, or none at all.
+    """
+    try:
+        value = float(capacity)
+    except ValueError:
+        value = units.parse(capacity, units.CHARGE)
+    if not 0.0 < value < inf:
+        raise InputError(f"--capacity {capacity} is no capacity", remedy="--capacity '2.5 Ah'")
+    return value
 
 
 def compiled_for(

@@ -119,7 +119,8 @@ def _in_folder(folder: Path, name: str, protocols: Protocols) -> Path:
     if path is None:
         files = (found.name for found in folder.glob("*.yaml"))
         known = ", ".join([*protocols.names(), *sorted(files)])
-        raise CommandRefused(f"there is no protocol {name!r}", remedy=f"there are: {known}")
+        remedy = f"there are: {known}" if known else "`daq protocol add FILE` releases one"
+        raise CommandRefused(f"there is no protocol {name!r}", remedy=remedy)
     return path
 
 

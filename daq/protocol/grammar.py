@@ -68,7 +68,8 @@ def _not_understood(text: str, error: UnexpectedInput) -> PydanticCustomError:
     rest = text[column - 1 :].strip() if isinstance(column, int) and column > 1 else ""
     word = re.match(r"\S{1,20}", rest)
     at = f": {word[0]!r} is not expected there" if word else ""
-    return mistake(f"{show(text)} is not an end condition{at}", EXAMPLE)
+    remedy = f"a number has a point, not a comma; {EXAMPLE}" if rest.startswith(",") else EXAMPLE
+    return mistake(f"{show(text)} is not an end condition{at}", remedy)
 
 
 def _tree(node: object) -> Tree[Token]:

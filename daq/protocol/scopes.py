@@ -48,6 +48,7 @@ class Scopes:
     saved: set[str] = field(default_factory=set[str])
     knows_soc: bool = False
     _lists: list[_List] = field(default_factory=list[_List])
+    _within: set[str] = field(default_factory=set[str])  # labels of lists that have ended
     _used: list[tuple[str, Place]] = field(default_factory=list[tuple[str, Place]])
     _soc_used: list[Place] = field(default_factory=list[Place])
 
@@ -77,6 +78,7 @@ class Scopes:
         ended = self._lists.pop()
         for goto in ended.waiting:
             self._resolve(goto, ended, closed=closed)
+        self._within |= ended.labels.keys()
 
     def label(self, name: str, index: int) -> bool:
         """Note a label; False when one of that name can be seen from here."""
@@ -99,8 +101,7 @@ class Scopes:
             self._lists[-1].waiting.append(goto)
             return
         if index is None:
-            remedy = nearest(target.label, ended.labels) or "give a step `label:` of that name"
-            raise InputError(f"no label {target.label!r}", place=goto.place, remedy=remedy)
+            raise self._no_label(target.label, goto.place, ended)
         back = index <= goto.at
         if back and not target.times:
             message, remedy = "this goto goes back, maybe for ever", "say how often: `times: 10`"
@@ -108,6 +109,13 @@ class Scopes:
         self.targets[goto.number] = Target(target.label, index, target.times if back else 0)
         if back:
             self.jumps.append((goto.at, goto.number))
+
+    def _no_label(self, label: str, place: Place, ended: _List) -> InputError:
+        if label in self._within:
+            message = f"no label {label!r} here: it is within a loop, a branch or another file"
+            return InputError(message, place=place, remedy="a goto leaves these, and enters none")
+        remedy = nearest(label, ended.labels) or "give a step `label:` of that name"
+        return InputError(f"no label {label!r}", place=place, remedy=remedy)
 
     # The jump over an `else`, which has no label.
 

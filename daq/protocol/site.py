@@ -131,9 +131,8 @@ class Site:
         """Refuse an end that this kind of step cannot reach, or reaches at once."""
         for index, clause in enumerate(clauses):
             if not _can_end(clause, allowed):
-                forms = sorted(f"{name} {'>=' if up else '<='}" for name, up in allowed)
                 message = f"{clause.text!r} does not end a {self.key}"
-                self.refuse(message, self._clause_key(index), f"it ends by {', '.join(forms)} …")
+                self.refuse(message, self._clause_key(index), _instead(clause, allowed))
 
     def _clause_key(self, index: int) -> Where:
         return ("until", index) if isinstance(self.raw.get("until"), list) else ("until",)
@@ -151,6 +150,15 @@ def _can_end(clause: Clause, allowed: Ends) -> bool:
     if clause.quantity is Quantity.ANY:
         return all(_can_end(part, allowed) for part in clause.parts)
     return (clause.quantity, clause.at_least) in allowed
+
+
+def _instead(clause: Clause, allowed: Ends) -> str:
+    """A remedy: the same the other way round, or all that there is."""
+    if (clause.quantity, not clause.at_least) in allowed:
+        was, is_ = (">=", "<=") if clause.at_least else ("<=", ">=")
+        return f"did you mean {clause.text.replace(was, is_)!r}?"
+    forms = sorted(f"{name} {'>=' if up else '<='}" for name, up in allowed)
+    return f"it ends by {', '.join(forms)} …"
 
 
 def intersection(tiers: Sequence[Tier], place: Place) -> Limits:

@@ -108,6 +108,12 @@ class FileSource:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        if not path.is_file():
+            raise InputError(f"there is no file {path}", remedy="`daq runs` lists what there is")
+        if not h5py.is_hdf5(path):
+            raise InputError(
+                f"{path} cannot be read as a closed run: it is no HDF5 file, or damaged"
+            )
         try:
             with h5py.File(path, "r") as file:
                 attributes: Any = file.attrs

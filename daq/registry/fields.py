@@ -57,9 +57,8 @@ def check_key(key: str, known: Iterable[str]) -> None:
         return
     known = list(known)
     if key not in known:
-        raise InputError(
-            f"unknown key {key!r}", remedy=f"{nearest(key, known)}; or {FREE}.{key or 'name'}"
-        )
+        remedy = f"{nearest(key, known)} If it is a fact of your own: {FREE}.{key or 'name'}"
+        raise InputError(f"unknown key {key!r}", remedy=remedy)
 
 
 def check_text(key: str, text: str) -> None:

@@ -86,7 +86,11 @@ class Shelf(Generic[ModelT]):
         """
         text = as_yaml(data, f"A {self.key}, written by `daq {self.key}`; see docs/cells.md.")
         ident = str(data.get(self.key, ""))
-        return self._entry(ident, parse(text, f"{self.key} {ident}"))
+        document = parse(text, f"{self.key} {ident}")
+        try:
+            return self._entry(ident, document)
+        except InputError as error:
+            raise _without_line(error, document) from error
 
     def put(self, entry: Entry[ModelT], who: Who) -> str:
         """Write a record; "added", "changed", or "same" when it stood there already.
@@ -174,3 +178,13 @@ class Shelf(Generic[ModelT]):
 
 def _is_id(text: str) -> bool:
     return re.fullmatch(NAME_PATTERN, text) is not None
+
+
+def _without_line(error: InputError, document: Document) -> InputError:
+    """Nobody has seen the text of a draft: its mistakes are told with the key, not with a line."""
+    place = error.place
+    marks = document.values.items()
+    found = [way for way, mark in marks if place and mark == (place.line, place.column)]
+    key = ".".join(map(str, max(found, key=len, default=())))
+    said = error.message if not key or repr(key) in error.message else f"{key}: {error.message}"
+    return InputError(f"{document.file}: {said}", remedy=error.remedy)

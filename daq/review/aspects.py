@@ -6,7 +6,7 @@ How it is written does not count: units, the order of keys, comments, names of p
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from enum import IntEnum
 from math import inf, isnan
 from typing import Any
@@ -15,7 +15,16 @@ from daq.model import EVERYWHERE, Limits, Setpoint
 from daq.protocol.build import Origin
 from daq.protocol.condition import Condition, Exit, Goes
 from daq.protocol.course import Course
-from daq.protocol.program import Branch, End, Instruction, Leave, RecordRule, Repeat, Step
+from daq.protocol.program import (
+    Branch,
+    End,
+    Instruction,
+    Leave,
+    RecordRule,
+    Repeat,
+    Step,
+    StepKind,
+)
 
 _DIGITS = 12  # beyond them a number is a rounding of the same
 
@@ -80,7 +89,7 @@ def _of_step(step: Step, origin: Origin, rule: RecordRule) -> Aspects:
         "setpoint": Aspect(_number(step.setpoint), _setpoint(step.setpoint)),
         "follows": _course(step.course),
         "until": _until(step.until),
-        "at_most": Aspect(_number(step.at_most_s), f"{step.at_most_s:g} s", Needs.THIRD),
+        **_longest(step),
         "soak": Aspect(_number(step.soak), _dataclass(step.soak)),
         "spectrum": Aspect(_number(step.spectrum), _dataclass(step.spectrum)),
         "outputs": Aspect(step.outputs, ", ".join(f"{k} {on}" for k, on in step.outputs)),
@@ -92,6 +101,14 @@ def _of_step(step: Step, origin: Origin, rule: RecordRule) -> Aspects:
     if step.kind == "operator":
         found["asks"] = Aspect(step.text, step.text, Needs.THIRD)
     return found
+
+
+def _longest(step: Step) -> Aspects:
+    """The time after which a step has failed; of a rest, after which it has done its work."""
+    aspect = Aspect(_number(step.at_most_s), f"{step.at_most_s:g} s", Needs.THIRD)
+    if step.kind is StepKind.REST:
+        return {"time": replace(aspect, needs=Needs.FIRST)}
+    return {"at_most": aspect}
 
 
 def _setpoint(setpoint: Setpoint | None) -> str:

@@ -69,6 +69,40 @@ def test_a_file_that_is_there_is_not_overwritten(daq):
     assert Path("x.yaml").read_text(encoding="utf-8") == "mine"
 
 
+SCRIPT = """\
+import pybamm
+
+model = pybamm.lithium_ion.DFN()
+experiment = pybamm.Experiment(
+    [("Charge at C/3 until 4.2 V", "Rest for 10 minutes")] * 3,
+    period="30 seconds",
+)
+pybamm.Simulation(model, experiment=experiment).solve()
+"""
+
+
+def test_the_experiment_of_a_whole_script_is_taken_and_the_script_is_not_run(daq):
+    Path("sim.py").write_text(SCRIPT, encoding="utf-8")
+    code, out, _ = daq("convert", "sim.py")
+    assert code == 0
+    assert "repeat: 3" in out
+    assert "every: 30 s" in out
+    Path("sim.py").write_text(SCRIPT.replace("until 4.2 V", "until C/3"), encoding="utf-8")
+    assert "error: sim.py:5:" in daq("convert", "sim.py")[2]
+    Path("sim.py").write_text(SCRIPT + "other = pybamm.Experiment([])\n", encoding="utf-8")
+    assert "error: sim.py:9:1: there are 2 experiments" in daq("convert", "sim.py")[2]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [("", "nothing.txt is empty"), ("hello", "looks like no protocol"), ("\x89P", "looks like no")],
+)
+def test_what_is_no_protocol_is_told_so(content, says, daq):
+    Path("nothing.txt").write_text(content, encoding="utf-8")
+    code, _, err = daq("convert", "nothing.txt")
+    assert (code, says in err) == (2, True)
+
+
 def test_a_source_that_contradicts_itself_is_converted_and_told(daq):
     """The safety of the file forbids its own current."""
     document = {
@@ -92,12 +126,14 @@ def test_a_source_that_contradicts_itself_is_converted_and_told(daq):
         ("e.txt", "--capacity", "much"),
         ("nothing.txt",),
         ("own.yaml",),
+        ("two.py",),
         ("e.txt", "-o", "no/such/folder/x.yaml"),
     ],
 )
 def test_wrong_words_and_wrong_files_exit_with_2(words, daq):
     Path("e.txt").write_text("Rest for 1 hour\n", encoding="utf-8")
     Path("nothing.txt").write_text("hello\n", encoding="utf-8")
+    Path("two.py").write_text("a = Experiment(['Rest for 1 s'])\nb = Experiment([])\n")
     Path("own.yaml").write_text("protocol: x\nversion: 1.0.0\nsteps: [{rest: 1 h}]\n")
     code, _, err = daq("convert", *words)
     assert code == 2

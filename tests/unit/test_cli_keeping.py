@@ -83,6 +83,10 @@ def test_a_file_or_a_hash_that_is_missing_is_not_good(missing, data, capsys):
     assert list(found.values()) == [f"{RUN}.h5{missing} is missing"]
 
 
+def test_a_run_that_never_was_is_said_to_be_missing_and_not_its_hash(data, capsys):
+    assert list(said(capsys, "verify", "nothing")[1].values()) == ["nothing.h5 is missing"]
+
+
 def test_an_empty_hash_file_and_words_for_people(data, capsys):
     hash_file = data / "runs" / f"{RUN}.h5.sha256"
     hash_file.chmod(0o644)

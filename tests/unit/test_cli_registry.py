@@ -64,6 +64,13 @@ def test_every_command_explains_itself_and_speaks_json(words, daq):
         (("cell", "add", "C-0001", *FACTS), "in the lab file and in the registry"),
         (("cell", "add", "../C-1", *FACTS), "is not a name"),
         (("cell", "add", "C-1", "-s", "suplier=x"), "did you mean 'supplier'"),
+        (("cell", "add", "C-1", "-s", "suplier=x"), "a fact of your own: metadata.suplier"),
+        (("cell", "add", "C-1", *FACTS, "-s", "mass=3"), "error: cell C-1: mass: 3 has no unit"),
+        (
+            ("cell", "add", "C-1", *FACTS, "-s", "positive.mass=3 V"),
+            "error: cell C-1: positive.mass: '3 V' is a voltage",
+        ),
+        (("cell", "add", "C-1", *FACTS, "-s", "limits.voltage=2.4"), "like '2.5 V to 4.2 V'"),
         (("cell", "add", "C-1", "-s", "supplier"), "is not key=value"),
         (("cell", "add", "C-1", "-s", "supplier="), "is not key=value"),
         (("cell", "add", "C-1", *FACTS, "-s", "format=a\x1bb"), "control character U+001B"),

@@ -237,6 +237,25 @@ def test_an_unknown_range_is_not_checked() -> None:
 
 
 @pytest.mark.parametrize(
+    ("step", "remedy"),
+    [
+        ("{charge: 1 A, until: voltage <= 4 V, at_most: 1 h}", "did you mean 'voltage >= 4 V'?"),
+        ("{discharge: 1 A, until: soc >= 20 %, at_most: 1 h}", "did you mean 'soc <= 20 %'?"),
+        ("{rest: 1 h, until: current <= 1 A}", "it ends by "),
+        ("{charge: 1 A, until: 'voltage >= 4,1 V', at_most: 1 h}", "a point, not a comma"),
+        (
+            "{cccv: {charge: 1 A, discharge: 1 A, voltage: 4 V}, until: time >= 1 s, at_most: 1 h}",
+            "write it like {charge: C/2",
+        ),
+    ],
+)
+def test_an_end_that_cannot_be_is_answered_with_one_that_can(step: str, remedy: str) -> None:
+    with pytest.raises(InputError) as caught:
+        program(f"  - {step}")
+    assert remedy in caught.value.remedy
+
+
+@pytest.mark.parametrize(
     ("step", "said"),
     [
         ("{charge: 1 A, until: §voltage <= 4 V, at_most: 1 h}", "does not end a charge"),

@@ -119,6 +119,12 @@ def test_an_end_a_longest_time_a_record_and_limits_are_told_apart() -> None:
     ]
 
 
+def test_another_time_of_a_rest_is_another_test() -> None:
+    (rest,) = changed("rest: 30 min", "rest: 20 min")
+    assert (rest.name, rest.old, rest.new) == ("1 time", "1800 s", "1200 s")
+    assert rest.needs is Needs.FIRST
+
+
 def test_a_step_that_came_and_one_that_went() -> None:
     (came,) = changed("  - rest: 30 min\n", "  - rest: 30 min\n  - chamber: 25 degC\n")
     assert (came.what, came.old, came.new) == ("step", "", "chamber 25 degC")

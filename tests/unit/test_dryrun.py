@@ -418,6 +418,18 @@ def test_daq_dry_run_draws_a_picture(daq: Any, tmp_path: Path) -> None:
     assert len(content) > 20_000
 
 
+@pytest.mark.parametrize("said", ["2.5", "2.5 Ah", "2500 mAh"])
+def test_a_capacity_is_a_quantity_or_a_number_of_ampere_hours(daq: Any, said: str) -> None:
+    code, out, _ = daq("dry-run", "p.yaml", "--capacity", said, "--model", "none")
+    assert (code, "for a cell of 2.5 Ah" in out) == (0, True)
+
+
+@pytest.mark.parametrize("said", ["0", "-1", "nan", "inf", "0 Ah", "2.5 V", "much"])
+def test_a_capacity_that_is_none_is_an_error(daq: Any, said: str) -> None:
+    code, _, err = daq("dry-run", "p.yaml", "--capacity", said)
+    assert (code, err.startswith("error: ")) == (2, True)
+
+
 def test_a_picture_of_no_known_kind_is_an_error(daq: Any) -> None:
     code, _, err = daq("dry-run", "p.yaml", "--plot", "p.doc")
     assert code == 2

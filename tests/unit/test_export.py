@@ -317,8 +317,10 @@ def test_an_unknown_run_is_refused_with_the_nearest(
 def test_a_file_that_is_no_closed_run_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "notes.h5"
     path.write_text("not HDF5")
-    with pytest.raises(InputError, match="cannot be read as a closed run"):
+    with pytest.raises(InputError, match="cannot be read as a closed run: it is no HDF5 file"):
         export.export(path, "", "csv", tmp_path)
+    with pytest.raises(InputError, match=r"there is no file .*gone\.h5"):
+        export.export(tmp_path / "gone.h5", "", "csv", tmp_path)
 
 
 def test_a_closed_run_is_read_from_its_file_and_a_running_one_from_the_journal(

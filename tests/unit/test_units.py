@@ -92,6 +92,17 @@ def test_a_refusal_says_what_was_expected_and_shows_an_example(value: object, sa
     assert caught.value.remedy.endswith('write it like "4.2 V"')
 
 
+def test_a_decimal_comma_is_named() -> None:
+    with pytest.raises(UnitError, match="a number has a point, not a comma; write it like"):
+        parse("4,2 V", units.VOLTAGE)
+
+
+@pytest.mark.parametrize("text", ["-1C", "-C/5", "- 0.5 C"])
+def test_a_negative_c_rate_is_told_where_the_direction_is_said(text: str) -> None:
+    with pytest.raises(UnitError, match="is negative .the step says in which direction"):
+        parse_any(text, units.RATE, units.CURRENT)
+
+
 def test_a_unit_in_the_wrong_case_is_answered_with_the_right_one() -> None:
     with pytest.raises(UnitError, match="did you mean 'mV'"):
         parse("5 mv", units.VOLTAGE)

@@ -114,6 +114,28 @@ def test_what_is_not_allowed_is_refused_where_it_stands(marked: str, said: str) 
     assert refusal(parse, marked).message == said
 
 
+QUOTES = "put a text that holds ': ' in quotes; a key has a space behind its colon"
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("steps:\n  - operator: look: is it on?\n", QUOTES),
+        ("a:\n  - cccv: {charge: 1C\n    until: 1\n", "is a { or [ closed, in line 2?"),
+        ("a: [1,\n2\nb: 3\n", "is a { or [ closed, in line 1?"),
+        ("a:\n  - b: 1\n   c: 2\n", "begin each line of a list or of a step in the same column"),
+        ("a: 1\nb: 'open\nc: 2\n", "is the quote closed, in line 2?"),
+        ("steps:\n  - rest:1\n    until: 2\n", QUOTES),
+        ("a: 1\nb\nc: 2\n", "write `key: value`"),
+        ("- a\n", "begin with one, at the margin"),
+    ],
+)
+def test_what_is_not_yaml_is_told_with_what_to_do(text: str, remedy: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse(text)
+    assert caught.value.remedy == remedy
+
+
 def test_a_byte_that_is_not_utf8_is_refused_where_it_stands() -> None:
     with pytest.raises(InputError, match=r"lab\.yaml:2:4: byte 0xff is not UTF-8"):
         parse(b"a: 1\nb: \xff", "lab.yaml")

@@ -61,5 +61,10 @@ def guess(content: bytes, file: str) -> str:
     for pattern, name in _SIGNS:
         if re.match(pattern, head, re.DOTALL):
             return name
+    if not content.strip():
+        raise InputError(f"{file} is empty")
     known = ", ".join([OWN, *IMPORTERS])
-    raise InputError(f"what is {file}?", remedy=f"say it: --from, one of {known}")
+    raise InputError(
+        f"{file} looks like no protocol of any program that is known here",
+        remedy=f"if it is one, say which: --from, one of {known}",
+    )

@@ -5,11 +5,13 @@
     ] * 3
 
 A tuple is a cycle. `pybamm.Experiment(…)` around it may give period, temperature and termination.
+It may stand in a whole script, which is not run either: the one experiment in it is taken.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass, field
 
 from daq.errors import InputError, Place
@@ -20,6 +22,8 @@ from daq.protocol.exchange.pybamm_step import Said, parse
 LARGEST = 256 * 1024
 _MOST_TIMES = 100_000
 _COMMENTS = "#"
+_NAMES = ("Experiment", "pybamm.Experiment")
+_CALL = re.compile(r"\bExperiment\s*\(")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ def read(content: bytes, task: Task) -> Experiment:
     except UnicodeDecodeError as error:
         raise InputError(f"{task.file} is not UTF-8 text") from error
     first = next((line for line in text.splitlines() if _bare(line)), "")
-    if first.lstrip()[:1] in ("[", "(") or "Experiment" in first:
+    if first.lstrip()[:1] in ("[", "(") or _CALL.search(text):
         return _Literal(text, task).experiment()
     return Experiment(_lines(text, task))
 
@@ -90,7 +94,7 @@ class _Literal:
         if not isinstance(body, ast.Call):
             return Experiment(self._nodes(body, 0))
         name = ast.unparse(body.func)
-        if name not in ("Experiment", "pybamm.Experiment") or len(body.args) != 1:
+        if name not in _NAMES or len(body.args) != 1:
             raise self._refuse(body, f"{name[:40]}(…) is not an experiment")
         made = Experiment(self._nodes(body.args[0], 0))
         for word in body.keywords:
@@ -102,11 +106,27 @@ class _Literal:
         try:
             return ast.parse(f"({self._text}\n)", mode="eval").body  # so that lines may be broken
         except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+            if script := self._script():
+                return script
             line = getattr(error, "lineno", None) or 1
             raise InputError(
                 "this is neither lines of steps nor a Python list of them",
                 place=self._task.place(line),
             ) from error
+
+    def _script(self) -> ast.expr | None:
+        """The experiment of a whole script; None where the text is none."""
+        try:
+            script = ast.parse(self._text)
+        except (SyntaxError, ValueError, MemoryError, RecursionError):
+            return None
+        calls = (node for node in ast.walk(script) if isinstance(node, ast.Call))
+        found = [node for node in calls if ast.unparse(node.func) in _NAMES]
+        if len(found) > 1:
+            message = f"there are {len(found)} experiments in this script"
+            place = self._task.place(found[1].lineno)
+            raise InputError(message, place=place, remedy="leave one of them in the file")
+        return found[0] if found else None
 
     def _plain(self, node: ast.expr) -> object:
         try:

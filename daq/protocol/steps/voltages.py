@@ -77,7 +77,7 @@ class CccvModel(FileModel):
     def _one_direction(cls, value: Any) -> Any:
         if isinstance(value, dict) and ("charge" in value) == ("discharge" in value):
             example = "write it like {charge: C/2, voltage: 4.2 V}"
-            raise mistake("cccv needs a charge or a discharge current", example)
+            raise mistake("cccv needs a charge or a discharge current, one of them", example)
         return value  # pyright: ignore[reportUnknownVariableType]
 
 

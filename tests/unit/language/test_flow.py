@@ -262,7 +262,7 @@ WHEN = "when: voltage >= 4 V"
         ("  - {label: a, rest: 1 min}\n  - {label: a, rest: 1 min}", "'a' is given twice"),
         (
             "  - rest: 1 min\n  - goto: in\n  - repeat: 2\n    steps: [{label: in, rest: 1 s}]",
-            "no label 'in'",
+            "no label 'in' here: it is within a loop",
         ),
         ("  - rest: 1 min\n  - end: repeat", "there is no `repeat` around this"),
         ("  - rest: 1 min\n  - end: cycle", "no `repeat` around this counts cycles"),

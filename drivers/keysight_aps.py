@@ -29,8 +29,10 @@ import time
 from collections.abc import Mapping, Sequence
 from math import inf, isfinite, nan
 
+from pydantic import Field
+
 from daq.bus.line import Exchange, LineSettings, TextLine
-from daq.driver import Cycler, Layers, Range
+from daq.driver import Cycler, DriverOptions, Layers, Range
 from daq.errors import BadReply, InstrumentRefused, ReadbackMismatch
 from daq.model import EVERYWHERE, Identity, Protection, Reading, Setpoint, Span
 
@@ -94,6 +96,22 @@ LIMITS = (
 )
 
 
+NPLC_FRACTION = 0.01
+"""Integration times are quantised: 1 reads 0.999936."""
+
+
+class KeysightApsOptions(DriverOptions):
+    """Options of an APS or an RP7900 in a lab file.
+
+    Attributes:
+        power_line_cycles: how long a measurement integrates, at 20 ms (50 Hz) a cycle; as it
+            stands in the instrument (1 after a reset) where it is not given. With 1 a reading takes
+            21 ms (manual, p. 208): for records every 20 ms give 0.5, at the price of more noise.
+    """
+
+    power_line_cycles: float | None = Field(default=None, ge=0.003, le=100.0)
+
+
 class KeysightAps(Cycler[TextLine]):
     """One output; `setup` learns its limits.
 
@@ -101,8 +119,10 @@ class KeysightAps(Cycler[TextLine]):
     """
 
     settings = LineSettings(timeout_s=0.25)
+    Options = KeysightApsOptions
     layers = Layers(overvoltage=True, watchdog=True)
 
+    options: KeysightApsOptions
     _standing: Mapping[str, float] = {}
     _form = 1
     _regenerative = False
@@ -130,6 +150,7 @@ class KeysightAps(Cycler[TextLine]):
             # *RST and every change of priority say LOWZ, which sinks for 2 ms at turn-off (p. 251)
             self._choose("OUTP:PROT:MODE", "HIGHZ")
         self._choose("CURR:PROT:STAT", "0")
+        self._integrate()
         self._learn()
 
     def read(self) -> Mapping[int, Reading]:
@@ -214,6 +235,14 @@ class KeysightAps(Cycler[TextLine]):
         self.off(1)
         if _bits(self.line.ask("OUTP?")):
             raise ReadbackMismatch("the output would switch on when its protection is cleared")
+
+    def _integrate(self) -> None:
+        """The integration time that the options ask for, read back."""
+        if (cycles := self.options.power_line_cycles) is None:
+            return
+        (answer,) = self._change([f"SENS:SWE:NPLC {cycles:.6g}"], ["SENS:SWE:NPLC?"])
+        if not abs(_number(answer) - cycles) <= NPLC_FRACTION * cycles:
+            raise ReadbackMismatch(f"SENS:SWE:NPLC was set to {cycles:.6g} and reads {answer}")
 
     def _learn(self) -> None:
         """The programmable range, the nearest settings to zero, and the limits that stand."""

@@ -5,6 +5,8 @@ One thread, plain synchronous code. What happens in a tick is the control loop's
 
 - ticks lie on a fixed monotonic grid; a late tick is counted and the missed ones are skipped,
   never queued up;
+- while somebody is in a hurry there is a finer grid besides: most of its ticks are for who hurries
+  alone, and the first one when all others are due is for everybody;
 - the urgent lane (`urge`) runs before anything else, at the latest after the exchange in
   flight; ordinary jobs (`post`) run between ticks;
 - after each pass the bus beats.
@@ -17,6 +19,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from math import inf
 from typing import Any, TypeVar
 
 from daq.bus.latest import Latest
@@ -47,6 +50,7 @@ class Bus:
         name: for the thread and the log.
         period_s: distance of the grid, real seconds.
         tick: one pass; called on this bus's thread.
+        between: what is done at the ticks of a finer grid where a whole pass is not due.
         beat: called after every pass and at least every 0.25 s of waiting.
         crashed: called on this thread with an exception that `tick` or a job let through,
             whatever it is; it means OFF.
@@ -61,6 +65,7 @@ class Bus:
         *,
         tick: Job,
         beat: Job,
+        between: Job | None = None,
         crashed: Callable[[BaseException], None],
         phase: float = 0.0,
     ) -> None:
@@ -70,6 +75,8 @@ class Bus:
         self.statistics = TickStatistics()
         self.lateness_s = Latest(4096)
         self._tick = tick
+        self._between = between or _nothing
+        self._hurries: dict[str, tuple[float, float]] = {}
         self._beat = beat
         self._crashed = crashed
         self._urgent: deque[Job] = deque()
@@ -141,6 +148,20 @@ class Bus:
         (self.urge if urgent else self.post)(run)
         return future
 
+    def hurry(self, who: str, period_s: float, from_s: float) -> None:
+        """Tick more often until `ease`. On this bus's thread; asking again changes the grid.
+
+        Args:
+            who: who asks; the shortest of all periods holds.
+            period_s: distance of the finer grid, real seconds; nothing where it is no finer.
+            from_s: a monotonic time on that grid.
+        """
+        self._hurries[who] = (period_s, from_s)
+
+    def ease(self, who: str) -> None:
+        """Let the hurry go again; nothing where there was none. On this bus's thread."""
+        self._hurries.pop(who, None)
+
     def exchanged(self) -> None:
         """An exchange has ended: a sign of life, but not from a driver that never comes back."""
         now_s = monotonic()
@@ -157,16 +178,29 @@ class Bus:
 
     def _run(self) -> None:
         due, shift_s = monotonic(), self._shift_s  # the very first tick is not put off
+        whole = due  # when everything is read next
         while not self._stopping:
             self._wait_until(due)
             if self._stopping:
                 break
             self._since_s = monotonic()
             late = self._since_s - due
-            self._guarded(self._tick)
+            is_whole = due >= whole
+            self._guarded(self._tick if is_whole else self._between)
             self._beat()
-            due, shift_s = self._next(due, late) + shift_s, 0.0
+            self._count(due, late)
+            if is_whole:
+                whole, shift_s = _next(whole, self.period_s) + shift_s, 0.0
+            due = self._finer(whole)
         self.run_urgent()
+
+    def _finer(self, whole: float) -> float:
+        """The next tick of the finest grid; of the whole one where nobody hurries."""
+        period_s, from_s = min(self._hurries.values(), default=(self.period_s, whole))
+        if period_s >= self.period_s:
+            return whole
+        passed = int((monotonic() - from_s) / period_s)
+        return from_s + (1 + passed) * period_s
 
     def _wait_until(self, due: float) -> None:
         while not self._stopping:
@@ -181,14 +215,13 @@ class Bus:
             if left > _BEAT_S:
                 self._beat()
 
-    def _next(self, due: float, late: float) -> float:
+    def _count(self, due: float, late: float) -> None:
         statistics = self.statistics
         statistics.ticks += 1
         statistics.latest_s = max(statistics.latest_s, late)
         self.lateness_s.append(late)
-        overrun = int((monotonic() - due) / self.period_s)
-        statistics.missed += max(0, overrun)
-        return due + (1 + max(0, overrun)) * self.period_s
+        period_s = min((period_s for period_s, _ in self._hurries.values()), default=inf)
+        statistics.missed += _passed(due, min(period_s, self.period_s))
 
     def _guarded(self, job: Job) -> None:
         outer = self._busy_since_s
@@ -200,3 +233,16 @@ class Bus:
             self._crashed(error)
         finally:
             self._busy_since_s = outer and monotonic()
+
+
+def _passed(due: float, period_s: float) -> int:
+    """How many points of the grid have gone by since one that was due."""
+    return max(0, int((monotonic() - due) / period_s))
+
+
+def _next(due: float, period_s: float) -> float:
+    return due + (1 + _passed(due, period_s)) * period_s
+
+
+def _nothing() -> None:
+    """Where nobody hurries there is nothing to do between two passes."""

@@ -144,6 +144,7 @@ class _Builder:
             key,
             min(member.period_s for member in members),
             tick=lambda: self._loops[key].tick(),
+            between=lambda: self._loops[key].between(),
             beat=lambda: heartbeat.beat(slot),
             crashed=lambda error: self._loops[key].crashed(error),
             phase=slot * GOLDEN_RATIO % 1.0,

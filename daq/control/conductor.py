@@ -12,6 +12,7 @@ from math import nan
 from typing import Any, Protocol
 
 from daq.control.guard import Guard, valid
+from daq.control.haste import Haste
 from daq.control.output import CyclerOutput
 from daq.control.run import Run
 from daq.control.sweeper import Sweeper
@@ -66,6 +67,10 @@ class Reports(Protocol):
         """Lab Unix time."""
         ...
 
+    def lab_s(self, stamp_s: float) -> float:
+        """The lab clock at a real stamp."""
+        ...
+
 
 class Conductor:
     """The execution of runs at one station.
@@ -88,6 +93,7 @@ class Conductor:
         sweeper: Sweeper | None,
         sweep_channel: int,
         reports: Reports,
+        haste: Haste,
     ) -> None:
         self.name = name
         self.run: Run | None = None
@@ -102,6 +108,7 @@ class Conductor:
         self.sweeper = sweeper
         self._sweep_channel = sweep_channel
         self._reports = reports
+        self.haste = haste
         self._sweep = ""
         self._guarded = 0  # number of the step execution whose limits the guard holds
         self._lasted_s = 0.0  # what the present step's clock showed, before the engine moved on
@@ -145,7 +152,16 @@ class Conductor:
             self._act(actions, sample)
             if self.run is run:
                 self._checkpoint(run, seen, sample, force=bool(actions))
+                self._hurry(run, sample)
         return bool(actions)
+
+    def _hurry(self, run: Run, sample: Sample) -> None:
+        """Have the cycler read as often as the present step wants."""
+        engine = run.engine
+        if self.paused or self.waits_for or not engine.started:
+            self.haste.rest()
+        elif why := self.haste.follow(engine.step, engine.step_time_s, sample.stamp_s):
+            self._reports.note(EventKind.NOTE, text=why)
 
     def _overdue(self, run: Run, sample: Sample) -> bool:
         """Whether the whole program has taken too long, and was stopped (S3)."""
@@ -218,6 +234,7 @@ class Conductor:
     def _apply(self, action: Apply, sample: Sample) -> None:
         if self.run:
             self._guard_step(action.step, self.run.engine.step_count, sample)
+        was_on = self._output.on
         try:
             self._output.regulate(action.setpoint, action.step.limits)
         except NotEnergised as missing:
@@ -226,6 +243,16 @@ class Conductor:
             self._output.instrument.failed(error)
             source = self._output.instrument.name
             self._reports.trip(Trip("C2", f"{type(error).__name__}: {error}", source))
+        else:
+            if self.run and not was_on:
+                self._energised(self.run, action.step)
+
+    def _energised(self, run: Run, step: Step) -> None:
+        """The step's clock begins when the output is ON, and so does the guard's."""
+        on_s = self._reports.lab_s(self._output.on_since_s)
+        run.engine.energised(on_s + run.offset_s)
+        left_s = max(0.0, step.at_most_s - run.engine.step_time_s)
+        self._guard.step_time.enter(on_s, left_s)
 
     def _guard_step(self, step: Step, count: int, sample: Sample) -> None:
         """Let the guard hold the step's limits and its time: once, however often it is renewed."""
@@ -334,6 +361,7 @@ class Conductor:
         """Take a run; its first step starts with the next sample, unless it begins paused."""
         self.run, self.paused, self.waits_for, self._sweep = run, paused, "", ""
         self._guarded = 0
+        self.haste.begin()
         engine, program = run.engine, run.engine.program
         self._guard.begin(
             program.nominal_capacity_Ah,
@@ -418,6 +446,7 @@ class Conductor:
             self._log.info("run ended", run=run.info.id, outcome=outcome, reason=reason)
 
     def _release(self) -> None:
+        self.haste.rest()
         if self.sweeper:
             self.sweeper.abort(self.name)
         if self.thermostat:

@@ -7,9 +7,11 @@ open the instrument must identify itself as the one that was there before.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
+from statistics import median
 from typing import Any, Protocol
 
 from daq.bus.line import Line
@@ -21,6 +23,9 @@ from daq.model import Identity, Reading
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 5.0
 URGENT_PAUSE_S = 0.1
+LATEST_READS = 15
+SPARE = 1.1
+"""Part of the time that a reading takes, for everything else that the thread must do."""
 LINK_ERRORS = (LinkDown, NoReply, BadReply)
 
 
@@ -83,6 +88,8 @@ class Instrument:
         self._failed_at = -inf
         self._retry_at = -inf
         self._pause_s = FIRST_PAUSE_S
+        self._exchanges_s: deque[float] = deque(maxlen=LATEST_READS)  # pauses left out
+        self._read_at_s = -inf
 
     def ready(self) -> bool:
         """Open the link if it is due; whether it is up now."""
@@ -100,6 +107,7 @@ class Instrument:
 
     def read(self) -> Mapping[int, Reading]:
         """Read all channels; {} when the link fails, which is noted."""
+        began_s = monotonic()
         try:
             readings = self.driver.read()
         except InstrumentError as error:
@@ -109,7 +117,25 @@ class Instrument:
             self.drop()  # a bug of the driver: nobody knows what the line still carries
             raise
         self._good()
+        self._measure(began_s)
         return readings
+
+    def _measure(self, began_s: float) -> None:
+        """What the reading took beside the pauses that the line keeps between messages."""
+        now_s, gap_s = monotonic(), self.line.settings.gap_s
+        first_s = max(0.0, gap_s - (began_s - self._read_at_s))
+        pauses_s = first_s + (self.driver.read_messages - 1) * gap_s
+        self._exchanges_s.append(max(0.0, now_s - began_s - pauses_s))
+        self._read_at_s = now_s
+
+    @property
+    def fastest_s(self) -> float:
+        """How often it can be read: the pauses of its messages, and what the latest readings took.
+
+        Real seconds; the pauses alone before it was ever read.
+        """
+        exchanges_s = median(self._exchanges_s) if self._exchanges_s else 0.0
+        return SPARE * (self.driver.read_messages * self.line.settings.gap_s + exchanges_s)
 
     def failed(self, error: InstrumentError) -> None:
         """Note an error; drop the link when it can no longer be trusted."""

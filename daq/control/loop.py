@@ -70,8 +70,16 @@ class Loop:
 
     def tick(self) -> None:
         """One pass over all instruments of this bus."""
+        self._pass(self.instruments)
+
+    def between(self) -> None:
+        """One pass over the cyclers of those stations alone whose step is in a hurry."""
+        hurried = {station.wiring.cycler.instrument for station in self.home_of if station.hurries}
+        self._pass([item for item in self.instruments if item.name in hurried])
+
+    def _pass(self, instruments: Sequence[Instrument]) -> None:
         try:
-            for instrument in self.instruments:
+            for instrument in instruments:
                 if instrument.ready():
                     self._greet(instrument)
                     self._serve(instrument)

@@ -19,6 +19,7 @@ from daq.control.alarms import Alarms, Cause, Place
 from daq.control.conductor import Climate, Conductor
 from daq.control.disobedience import Disobedience
 from daq.control.guard import Guard, valid
+from daq.control.haste import Haste
 from daq.control.output import CyclerOutput
 from daq.control.readback import Readback
 from daq.control.sweeper import Sweeper
@@ -52,7 +53,7 @@ class Station:
     Attributes:
         latch: the trip that holds; None when there is none. The first one wins.
         last: the latest sample of the cycler.
-        valid_samples: of the cycler, so far.
+        valid_samples: of the cycler, so far, at most one a period.
         conductor: carries out runs here.
         group: the stations that trip together with this one.
         history: what it has tripped of lately.
@@ -85,6 +86,7 @@ class Station:
         self.history = History()
         guard.caution = lambda caution: self.warn(caution.check, caution.message)
         self.valid_samples = 0
+        self._valid_at_s = -inf
         self.conductor = Conductor(
             wiring.name,
             output=output,
@@ -94,6 +96,7 @@ class Station:
             sweeper=sweeper,
             sweep_channel=wiring.sweeper.channel if wiring.sweeper else 0,
             reports=self,
+            haste=Haste(wiring.name, home, output.instrument, clock.factor),
         )
         self._clock = clock
         self._journal = journal
@@ -125,7 +128,7 @@ class Station:
             self._judge_sleep()
             self.last = sample
             reading = sample.reading
-            self.valid_samples += valid(reading.voltage_V) and valid(reading.current_A)
+            self._count_valid(reading, sample.stamp_s)
             trip = self.guard.check_cycler(sample)
             if self.latch:
                 self.disobedience.insist(trip, sample)
@@ -143,6 +146,13 @@ class Station:
         if source in wiring.interlocks:
             self.guard.interlocks.see(sample)
             self._check_interlocks(sample.stamp_s)
+
+    def _count_valid(self, reading: Reading, stamp_s: float) -> None:
+        """One a period: those of a step that is read faster make up for none that is missing."""
+        due = stamp_s - self._valid_at_s >= 0.5 * self.home.period_s
+        if due and valid(reading.voltage_V) and valid(reading.current_A):
+            self._valid_at_s = stamp_s
+            self.valid_samples += 1
 
     def _check_interlocks(self, now_s: float) -> None:
         """An open contact trips what runs; where nothing does it is a reason not to begin."""
@@ -356,6 +366,11 @@ class Station:
     # Telling.
 
     @property
+    def hurries(self) -> bool:
+        """Whether its cycler is to be read at each tick of a finer grid."""
+        return self.conductor.haste.hurries
+
+    @property
     def mode(self) -> Mode:
         """What the station does, in one word."""
         conductor = self.conductor
@@ -384,3 +399,7 @@ class Station:
     def utc(self) -> float:
         """Lab Unix time."""
         return self._clock.utc(monotonic())
+
+    def lab_s(self, stamp_s: float) -> float:
+        """The lab clock at a real stamp."""
+        return self._clock.at(stamp_s)

@@ -140,6 +140,14 @@ class Engine:
         self.phase = Phase.RUNNING
         return self._begin_or_go_on(now)
 
+    def energised(self, time_s: float) -> None:
+        """The output went on at this time, after the last observation, which asked for it.
+
+        To write limits, read them back and switch takes some instruments more than a second. A
+        pulse must not be shorter for it, and a profile must not begin before its first value flows.
+        """
+        self._meter.energised(time_s)
+
     def confirm(self) -> bool:
         """Somebody says that a step which waits for it may end; whether one does."""
         waits = self.phase is Phase.RUNNING and self.step.kind is StepKind.OPERATOR

@@ -71,6 +71,8 @@ class Meter:
         if power - power != 0.0:  # one comparison finds nan and infinity in both factors
             return
         half = 0.5 * (time_s - self._stamp_s)
+        if self._current_A != self._current_A:  # it has only just been switched on
+            self._current_A, self._power_W = current, power
         if half > 0.0:  # not before there is a previous stamp: nan is not greater
             self._add(half, current, power)
         self._stamp_s = time_s
@@ -125,14 +127,26 @@ class Meter:
             self.began_s += self.time_s - self.stopped_s
             self.stopped_s = nan
 
+    def energised(self, time_s: float) -> None:
+        """The output went on between the last observation and the next: the step begins there.
+
+        Nothing flowed before, and after it what the next observation shows.
+        """
+        if not self.time_s <= time_s or self.stopped_s == self.stopped_s:
+            return
+        self.began_s += time_s - self.time_s
+        self._stamp_s = time_s
+        self._current_A = self._power_W = nan
+
     def break_off(self) -> None:
         """Stop the step's clock, and leave out the stretch up to the next observation."""
         self.stop_clock()
         self._stamp_s = nan
 
     def step_time_at(self, time_s: float) -> float:
-        """What the step's clock shows at a stamp, s."""
-        return (time_s if self.stopped_s != self.stopped_s else self.stopped_s) - self.began_s
+        """What the step's clock shows at a stamp, s; 0 for one from before it was energised."""
+        shown_s = time_s if self.stopped_s != self.stopped_s else self.stopped_s
+        return max(0.0, shown_s - self.began_s)
 
     @property
     def step_charge_C(self) -> float:

@@ -9,15 +9,18 @@ from daq.protocol.program import RecordRule
 
 _ROUNDING_S = 1e-6
 """A hundred periods of 0.1 s add up to 9.99999999999998 s."""
+_EARLY, _EARLY_SPACINGS = 0.1, 0.5
+"""A reply that comes a little sooner than the last one must not be put off to the next: a record
+may be so much of `every`, or of the distance of two samples, too early, whichever is less."""
 
 
 class Keeper:
     """Applies a recording rule: compares each sample with the last one that was kept."""
 
-    __slots__ = ("_charge_Ah", "_current_A", "_temperature_degC", "_time_s", "_voltage_V")
+    __slots__ = ("_charge_Ah", "_current_A", "_seen_s", "_temperature_degC", "_time_s", "_voltage_V")
 
     def __init__(self) -> None:
-        self._time_s = -inf
+        self._time_s = self._seen_s = -inf
         self._voltage_V = self._current_A = self._temperature_degC = self._charge_Ah = nan
 
     def keep(
@@ -46,9 +49,11 @@ class Keeper:
         every_s = rule.every_s
         if step_time_s <= rule.first_for_s:
             every_s = min(every_s, rule.first_every_s)
+        early_s = min(_EARLY * every_s, _EARLY_SPACINGS * (time_s - self._seen_s))
+        self._seen_s = time_s
         if not (
             edge
-            or time_s - self._time_s >= every_s - _ROUNDING_S
+            or time_s - self._time_s >= every_s - max(early_s, _ROUNDING_S)
             or _moved(voltage_V, self._voltage_V, rule.voltage_V)
             or _moved(current_A, self._current_A, rule.current_A)
             or _moved(temperature_degC, self._temperature_degC, rule.temperature_K)

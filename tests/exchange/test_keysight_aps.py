@@ -8,7 +8,14 @@ import pytest
 
 from daq.errors import BadReply, InstrumentRefused, NoReply, ReadbackMismatch
 from daq.model import Protection, Setpoint
-from drivers.keysight_aps import IS_ON, LIMITS, ON_POLLS, READS, KeysightAps
+from drivers.keysight_aps import (
+    IS_ON,
+    LIMITS,
+    ON_POLLS,
+    READS,
+    KeysightAps,
+    KeysightApsOptions,
+)
 from tests.exchange.scripted import Answer, ScriptedText
 
 N6974A = ("*IDN?", "Keysight Technologies,N6974A,MY00000121,A.02.04.1234")
@@ -346,3 +353,21 @@ def test_the_sentinel_gets_off_and_its_proof_as_bytes() -> None:
     assert (rest.send, rest.expect) == (b"OUTP:PROT:WDOG 0\n", b"")
     assert (off.send, off.expect) == (b"OUTP 0\n", b"")
     assert proof.send == b"OUTP?\n"
+
+
+@pytest.mark.parametrize(("answer", "taken"), [("+5.000320E-01", True), ("+9.999360E-01", False)])
+def test_the_integration_time_is_written_where_the_options_give_one_and_read_back(answer, taken):
+    asked: list[tuple[str, Answer]] = [
+        ("SENS:SWE:NPLC 0.5", None),
+        ("SENS:SWE:NPLC?;:SYST:ERR?", f"{answer};{NO_ERROR}"),
+    ]
+    script = [*SETUP_N6900[:-1], *asked, *([N6974A_LIMITS] if taken else [])]
+    line = ScriptedText(N6974A, *script)
+    driver = KeysightAps(line, KeysightApsOptions(power_line_cycles=0.5))
+    driver.identify()
+    if taken:
+        driver.setup()
+    else:
+        with pytest.raises(ReadbackMismatch, match="NPLC"):
+            driver.setup()
+    line.finished()

@@ -260,6 +260,13 @@ class HandBus:
         self.urgent: deque[Callable[[], Any]] = deque()
         self.jobs: deque[Callable[[], Any]] = deque()
         self.beats = 0
+        self.hurries: dict[str, tuple[float, float]] = {}
+
+    def hurry(self, who: str, period_s: float, from_s: float) -> None:
+        self.hurries[who] = (period_s, from_s)
+
+    def ease(self, who: str) -> None:
+        self.hurries.pop(who, None)
 
     def here(self) -> bool:
         return self.is_here

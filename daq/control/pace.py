@@ -1,4 +1,6 @@
-"""How often a cell must be read for the current that a program may drive through it.
+"""How often a cell must be read for what a program may do to it.
+
+Two things ask: the current that it may drive, and the profiles that it plays.
 
 An overcharge of 1 % of nominal takes 36 s at 1C and 3.6 s at 10C. At the rates below, two sample
 periods and the reaction leave a tenth of that.
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 from math import nan
 
+from daq.control.haste import finest_s
 from daq.model import Setpoint
 from daq.protocol.condition import Quantity
 from daq.protocol.program import Program, Step, StepKind
@@ -69,4 +72,20 @@ def too_slow(program: Program, period_s: float) -> str:
     return (
         f"the program may drive {c_rate:.3g}C, which must be read every {1000.0 / needed_Hz:.0f} ms"
         f" or faster; the cycler is read every {1000.0 * period_s:.0f} ms"
+    )
+
+
+def too_fine(program: Program, fastest_s: float) -> str:
+    """Why a cycler that is read so often at best cannot play a program's profiles; else empty.
+
+    Each value of a profile is written right after a reading: one that is shorter than the time
+    between two would be played too late, or left out.
+    """
+    step = min(program.steps, key=finest_s)
+    if finest_s(step) * TOLERANCE >= fastest_s:
+        return ""
+    return (
+        f"step {step.number}, {step.place}: the profile has a step of "
+        f"{1000.0 * finest_s(step):.3g} ms; the cycler can be read every "
+        f"{1000.0 * fastest_s:.3g} ms"
     )

@@ -21,7 +21,7 @@ from daq.config import Lab
 from daq.control.assembly import Bench
 from daq.control.choice import chosen_cell, chosen_protocol, refuse_if_mounted, strings
 from daq.control.documents import cell_document, cell_from, spans
-from daq.control.pace import too_slow
+from daq.control.pace import too_fine, too_slow
 from daq.control.run import Run
 from daq.control.station import Station
 from daq.control.status import number
@@ -164,10 +164,12 @@ class Starter:
     def _refuse_if_too_slow(self, station: Station, program: Program) -> None:
         if self._clock.factor != 1.0:  # the hours of a simulated cell are between two samples
             return
-        if why := too_slow(
-            program, self._lab.instruments[station.wiring.cycler.instrument].period_s
-        ):
+        cycler = station.output.instrument
+        if why := too_slow(program, station.home.period_s):
             remedy = "shorten `period` of its bus, or give a hold without one a `current`"
+            raise CommandRefused(f"{station.name}: {why}", remedy=remedy)
+        if why := too_fine(program, cycler.fastest_s):
+            remedy = "make the profile coarser, or use a cycler that is read faster"
             raise CommandRefused(f"{station.name}: {why}", remedy=remedy)
 
     # Making.

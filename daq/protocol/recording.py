@@ -17,7 +17,14 @@ may be so much of `every`, or of the distance of two samples, too early, whichev
 class Keeper:
     """Applies a recording rule: compares each sample with the last one that was kept."""
 
-    __slots__ = ("_charge_Ah", "_current_A", "_seen_s", "_temperature_degC", "_time_s", "_voltage_V")
+    __slots__ = (
+        "_charge_Ah",
+        "_current_A",
+        "_seen_s",
+        "_temperature_degC",
+        "_time_s",
+        "_voltage_V",
+    )
 
     def __init__(self) -> None:
         self._time_s = self._seen_s = -inf

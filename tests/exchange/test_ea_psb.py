@@ -43,6 +43,11 @@ PROTECTED: list[Step] = [
 PROTECTION = Protection((2.4, 4.4), (-3.0, 2.0), 10.9)
 OFF: list[Step] = [("OUTP OFF", None), ("OUTP?", "OFF")]
 ON_AND_REMOTE, OFF_AND_REMOTE = "3072", "1024"
+ON: list[Step] = [
+    ("SYST:LOCK:OWN?", "REMOTE"),
+    ("OUTP ON", None),
+    ("STAT:QUES:COND?", ON_AND_REMOTE),
+]
 NO_ERROR: Step = ("SYST:ERR:ALL?", '0,"No error"')
 
 
@@ -252,6 +257,18 @@ def test_from_charge_to_discharge_the_source_is_closed_first() -> None:
     )
     driver.apply(1, Setpoint(4.215, 0.125, 0))
     driver.apply(1, Setpoint(2.45, 0, 1))
+    finish(driver)
+
+
+def test_a_new_current_the_same_way_leaves_what_stands_alone_while_it_is_on() -> None:
+    change: list[Step] = [("CURR 2", None), ("CURR?", "2.00 A")]
+    again = [*CHARGE[:2], *CHARGE[4:], *CHARGE[2:4]]  # the current comes down: before the voltage
+    driver = ready(*CHARGE, *ON, *change, *OFF, *again)
+    driver.apply(1, Setpoint(4.215, 0.125, 0))
+    driver.on(1)
+    driver.apply(1, Setpoint(4.215, 2.0, 0))
+    driver.off(1)
+    driver.apply(1, Setpoint(4.215, 0.125, 0))  # before the next ON everything is written again
     finish(driver)
 
 

@@ -26,6 +26,7 @@ from daq.labfile import (
     LabFileModel,
     MqttModel,
     OffsetsModel,
+    OutputModel,
     Sharing,
     StationModel,
     UpsModel,
@@ -61,6 +62,14 @@ class InstrumentConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputConfig:
+    """A digital output; `safe_on`: what it is while nothing runs."""
+
+    channel: ChannelRef
+    safe_on: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class StationConfig:
     """A test position.
 
@@ -70,6 +79,8 @@ class StationConfig:
         voltage_check: independent measurement of the cell's voltage.
         interlocks: channels that must not tell a fault.
         relay: channel that opens the cell's circuit where the cycler does not.
+        sensors: name -> channel of an auxiliary sensor.
+        outputs: name -> digital output that programs switch.
         group: stations that trip together; empty: none.
         group_trips: checks whose trip here trips the group.
         checks: the guard's thresholds.
@@ -91,6 +102,8 @@ class StationConfig:
     reaction_s: float
     watchdog_s: float
     idle_record_s: float
+    sensors: Mapping[str, ChannelRef]
+    outputs: Mapping[str, OutputConfig]
 
     @property
     def channels(self) -> tuple[ChannelRef, ...]:
@@ -218,6 +231,19 @@ class Lab:
             key = instrument.resource.bus_key
             grouped[key] = (*grouped.get(key, ()), instrument)
         return grouped
+
+    def outputs_of(self, instrument: str) -> dict[int, bool]:
+        """Channels of an instrument that are digital outputs; true where on is the safe state."""
+        return {
+            output.channel.channel: output.safe_on
+            for station in self.stations.values()
+            for output in station.outputs.values()
+            if output.channel.instrument == instrument
+        }
+
+    def safe_on(self, instrument: str) -> frozenset[int]:
+        """Channels of an instrument that are safe when they are on."""
+        return frozenset(channel for channel, on in self.outputs_of(instrument).items() if on)
 
     def cell(self, cell_id: str) -> Cell:
         """A cell by its id.
@@ -396,7 +422,15 @@ def _station(name: str, model: StationModel) -> StationConfig:
         reaction_s=model.reaction,
         watchdog_s=model.watchdog,
         idle_record_s=model.idle_record,
+        sensors=_frozen((name, _ref(text)) for name, text in model.sensors.items()),
+        outputs=_frozen((name, _output(found)) for name, found in model.outputs.items()),
     )
+
+
+def _output(model: OutputModel | str) -> OutputConfig:
+    if isinstance(model, str):
+        return OutputConfig(_ref(model))
+    return OutputConfig(_ref(model.channel), model.safe == "on")
 
 
 def _ref(text: str) -> ChannelRef:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 from pydantic import BaseModel, ConfigDict
 
 from daq.bus.line import Exchange, Line, LineSettings
-from daq.errors import InputError
+from daq.errors import InputError, InstrumentRefused
 from daq.model import (
     EVERYWHERE,
     Identity,
@@ -48,12 +48,17 @@ class Range:
     Attributes:
         temperature_degC: for chambers: programmable temperatures.
         frequency_Hz: for potentiostats: (lowest, highest) of a sweep.
+        humidity_pct: for chambers: relative humidities that may be asked for; None: it has none.
+        galvanostatic_A: for potentiostats: the largest current, its peak, that a galvanostatic
+            sweep may have, its DC current included; 0: it cannot do one.
     """
 
     voltage_V: Span = EVERYWHERE
     current_A: Span = EVERYWHERE
     temperature_degC: Span = EVERYWHERE
     frequency_Hz: Span = EVERYWHERE
+    humidity_pct: Span | None = None
+    galvanostatic_A: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,7 @@ LineT = TypeVar("LineT", bound=Line)
 
 
 class Driver(ABC, Generic[LineT]):
-    """One instrument. Subclass `Cycler`, `Chamber`, `Potentiostat` or `Logger`.
+    """One instrument. Subclass `Cycler`, `Chamber`, `Potentiostat`, `Switch` or `Logger`.
 
     Every method may raise any `InstrumentError`; after `NoReply`, `BadReply` and `LinkDown` the
     caller closes the line, opens it again, and calls `identify` and `setup`.
@@ -209,6 +214,13 @@ class Chamber(Driver[LineT]):
     def set_temperature(self, degC: float) -> None:
         """Write the setpoint, start conditioning, and read both back."""
 
+    def set_humidity(self, pct: float) -> None:
+        """Write the relative humidity to regulate, and read it back. Does not start conditioning.
+
+        Only where `range` tells humidities that may be asked for.
+        """
+        raise InstrumentRefused(f"{type(self).__name__} regulates no humidity")
+
 
 class Potentiostat(Driver[LineT]):
     """An instrument that measures impedance spectra; started, polled, aborted, never awaited."""
@@ -224,6 +236,30 @@ class Potentiostat(Driver[LineT]):
     @abstractmethod
     def abort(self) -> None:
         """End a running sweep and open the cell; does nothing when none runs."""
+
+
+class Switch(Driver[LineT]):
+    """An instrument with digital outputs that programs switch: stirrers, lamps, fans, valves.
+
+    `read` tells the state of each as `output_on`.
+
+    Attributes:
+        safe_on: channels that are safe when they are on, such as a fan; the lab file says which.
+    """
+
+    safe_on: frozenset[int] = frozenset()
+
+    @abstractmethod
+    def switch(self, channel: int, on: bool) -> None:
+        """Switch one output, and read it back.
+
+        Raises:
+            ReadbackMismatch: it is not as it was asked to be.
+        """
+
+    def off(self, channel: int) -> None:
+        """Bring the output to its safe state, which need not be off."""
+        self.switch(channel, channel in self.safe_on)
 
 
 class Logger(Driver[LineT]):

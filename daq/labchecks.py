@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from daq.bus.resource import Resource, is_local
-from daq.driver import Chamber, Cycler, Driver, Potentiostat
+from daq.driver import Chamber, Cycler, Driver, Potentiostat, Switch
 from daq.errors import InputError
 from daq.filemodel import nearest
 from daq.model import ChannelRef, Role
@@ -147,7 +147,7 @@ def references_exist(lab: Lab, document: Document) -> Iterator[InputError]:
             message = f"no instrument is called {ref.instrument!r}"
             yield _wrong(document, where, message, nearest(ref.instrument, lab.instruments))
         elif not issubclass(instrument.driver_class, _ROLES[role]):
-            yield _wrong_kind(document, where, instrument, role)
+            yield _wrong_kind(document, where, instrument, _ROLES[role])
 
 
 def _references(lab: Lab) -> Iterator[tuple[StationConfig, str, ChannelRef]]:
@@ -166,6 +166,35 @@ def interlocks_exist(lab: Lab, document: Document) -> Iterator[InputError]:
                 where = ("stations", station.name, "interlocks", index)
                 message = f"no instrument is called {ref.instrument!r}"
                 yield _wrong(document, where, message, nearest(ref.instrument, lab.instruments))
+
+
+def sensors_exist(lab: Lab, document: Document) -> Iterator[InputError]:
+    """A condition on a sensor of an instrument that is not there would never hold."""
+    for station in lab.stations.values():
+        for name, ref in station.sensors.items():
+            if ref.instrument not in lab.instruments:
+                where = ("stations", station.name, "sensors", name)
+                message = f"no instrument is called {ref.instrument!r}"
+                yield _wrong(document, where, message, nearest(ref.instrument, lab.instruments))
+
+
+def outputs_can_be_switched(lab: Lab, document: Document) -> Iterator[InputError]:
+    """An output is a channel of a switch, of one station, and no relay of a cell's circuit."""
+    taken = {station.relay: f"relay of {name}" for name, station in lab.stations.items()}
+    for station in lab.stations.values():
+        for name, output in station.outputs.items():
+            where = ("stations", station.name, "outputs", name)
+            instrument = lab.instruments.get(output.channel.instrument)
+            if instrument is None:
+                known = nearest(output.channel.instrument, lab.instruments)
+                message = f"no instrument is called {output.channel.instrument!r}"
+                yield _wrong(document, where, message, known)
+            elif not issubclass(instrument.driver_class, Switch):
+                yield _wrong_kind(document, where, instrument, Switch)
+            elif output.channel in taken:
+                message = f"channel {output.channel} is {taken[output.channel]} already"
+                yield _wrong(document, where, message, "one channel is one output, or one relay")
+            taken.setdefault(output.channel, f"output {name} of {station.name}")
 
 
 def a_back_check_is_independent(lab: Lab, document: Document) -> Iterator[InputError]:
@@ -190,9 +219,9 @@ def cyclers_are_read_often_enough(lab: Lab, document: Document) -> Iterator[Inpu
 
 
 def _wrong_kind(
-    document: Document, where: Where, instrument: InstrumentConfig, role: str
+    document: Document, where: Where, instrument: InstrumentConfig, kind: type[Driver[Any]]
 ) -> InputError:
-    wanted = _ROLES[role].__name__.lower()
+    wanted = kind.__name__.lower()
     return _wrong(
         document,
         where,
@@ -331,6 +360,8 @@ RULES: tuple[Rule, ...] = (
     calibration_runs_forward,
     references_exist,
     interlocks_exist,
+    sensors_exist,
+    outputs_can_be_switched,
     a_back_check_is_independent,
     cyclers_are_read_often_enough,
     one_position_one_channel,

@@ -9,7 +9,7 @@ from pydantic import Discriminator, Field, Tag
 
 from daq import units
 from daq.cellfile import CalendarDate, CellModel
-from daq.filemodel import FileModel, Name, text_of
+from daq.filemodel import FileModel, Name, Word, text_of
 from daq.quantities import (
     ChecksModel,
     CurrentSpan,
@@ -206,6 +206,21 @@ class HardLimitsModel(FileModel):
     """Of the cell, while it may be discharged."""
 
 
+class OutputModel(FileModel):
+    """A digital output of a station, where its safe state is not OFF."""
+
+    channel: Ref
+    """The channel that is switched."""
+    safe: Literal["on", "off"] = "off"
+    """What it is while nothing runs, and after a trip: a fan may have to go on."""
+
+
+Output = Annotated[
+    Annotated[OutputModel, Tag("<mapping>")] | Annotated[Ref, Tag("<channel>")],
+    Discriminator(lambda value: "<channel>" if isinstance(value, str) else "<mapping>"),
+]
+
+
 class StationModel(FileModel):
     """A test position."""
 
@@ -225,6 +240,14 @@ class StationModel(FileModel):
     the chamber."""
     relay: Ref | None = None
     """The channel of a relay in the cell's circuit, switched OFF where the cycler does not obey."""
+    sensors: dict[Word, Ref] = Field(
+        default_factory=dict[str, str], examples=[{"top": "logger.3", "can": "logger.4"}]
+    )
+    """Auxiliary sensors: name -> channel; programs ask for them as `sensor.NAME`."""
+    outputs: dict[Name, Output] = Field(
+        default_factory=dict[str, Any], examples=[{"stirrer": "io.3"}]
+    )
+    """Digital outputs that programs switch: name -> channel, or `{channel: io.4, safe: on}`."""
     group: Name | None = None
     """Stations that trip together; default: those that share the chamber."""
     group_trips: list[TripName] = Field(default_factory=list[str], examples=[["T1", "T3"]])

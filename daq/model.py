@@ -270,6 +270,7 @@ class EventKind(StrEnum):
     CHANGED = "changed"
     AUDIT_HEAD = "audit_head"
     SPECTRUM_POINT = "spectrum_point"
+    SENSORS = "sensors"
     NOTE = "note"
 
 

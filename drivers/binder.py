@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from math import nan
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from daq.bus.line import Exchange, LineSettings, RegisterLine
 from daq.driver import Chamber, DriverOptions, Range
@@ -26,7 +26,7 @@ from daq.errors import BadReply, InstrumentRefused, ReadbackMismatch, UnitError
 from daq.model import Identity, Reading, Span
 from daq.units import TEMPERATURE, parse
 
-READBACK_K = 0.05
+READBACK_K = READBACK_PCT = 0.05
 """How far a setpoint may be from what was written: half a digit of the panel."""
 
 PLAUSIBLE_DEGC = (-100.0, 250.0)
@@ -42,6 +42,8 @@ class Registers:
         temperature, humidity: F, R. Process values in degC and % r.h.
         setpoints: F, RW. All of them are written, before conditioning starts.
         switch: W, RW. Under `mask` it reads `running` or, for OFF, `idle`.
+        humidity_setpoints: F, RW, in % r.h.
+        humidity_off: bits of `switch` that keep the chamber from regulating its humidity.
         identity: 30 W, R, two characters a word; None where no identity is known.
         alarm: 20 W, R, one character a word; blank when there is neither alarm nor note.
         door: W, R, bit 0 set while the door is open.
@@ -55,6 +57,8 @@ class Registers:
     mask: int
     running: int
     idle: int
+    humidity_setpoints: tuple[int, ...]
+    humidity_off: int = 0
     identity: int | None = None
     alarm: int | None = None
     door: int | None = None
@@ -70,6 +74,7 @@ MB1 = Registers(
     mask=0xFFFF,
     running=0x0800,
     idle=0x0000,
+    humidity_setpoints=(0x1583, 0x1571),  # manual, basic; one client has them the other way round
     identity=0x0000,  # firmware, "Binder", build date: undocumented, as found in dumps
     alarm=0x1228,
     door=0x1007,  # one MK 53 is said not to set it; the note "DOOR OPEN" then speaks
@@ -84,6 +89,8 @@ MB2 = Registers(
     mask=0x0002,
     running=0x0000,
     idle=0x0002,
+    humidity_setpoints=(0x114E,),  # manual. UNCONFIRMED
+    humidity_off=0x0001,  # UNCONFIRMED
 )
 
 CONTROLLERS = {"mb1": MB1, "mb2": MB2}
@@ -98,10 +105,11 @@ def _degC(value: Any) -> float:
 
 def _rising(span: Span) -> Span:
     if not span[0] < span[1]:
-        raise ValueError(f"{span[0]:g} degC is not below {span[1]:g} degC")
+        raise ValueError(f"{span[0]:g} is not below {span[1]:g}")
     return span
 
 
+Percent = Annotated[float, Field(ge=0.0, le=100.0)]
 Temperature = Annotated[float, BeforeValidator(_degC)]
 TemperatureSpan = Annotated[tuple[Temperature, Temperature], AfterValidator(_rising)]
 
@@ -111,13 +119,16 @@ class BinderOptions(DriverOptions):
 
     Attributes:
         controller: which controller the chamber has; the MK 56 and newer have an MB2.
-        humidity: whether the chamber measures humidity (MKF, KBF, KMF).
+        humidity: whether the chamber has humidity (MKF, KBF, KMF).
+        humidity_range: relative humidities that may be asked for, in %; the default is what all of
+            these models can do at room temperature.
         temperature: setpoints that may be asked for; the default is the rated range of an MK 53.
             What a controller does beyond its range is not documented.
     """
 
     controller: Literal["mb1", "mb2"] = "mb2"
     humidity: bool = False
+    humidity_range: Annotated[tuple[Percent, Percent], AfterValidator(_rising)] = (10.0, 80.0)
     temperature: TemperatureSpan = (-40.0, 180.0)
 
 
@@ -177,7 +188,8 @@ class Binder(Chamber[RegisterLine]):
     @classmethod
     def known_range(cls, options: BinderOptions) -> Range:
         """All that there is to know."""
-        return Range(temperature_degC=options.temperature)
+        humidity_pct = options.humidity_range if options.humidity else None
+        return Range(temperature_degC=options.temperature, humidity_pct=humidity_pct)
 
     def set_temperature(self, degC: float) -> None:
         """Write every setpoint first: conditioning would else start towards the old one."""
@@ -188,8 +200,30 @@ class Binder(Chamber[RegisterLine]):
                 remedy="the range is `temperature` in the options",
             )
         for address in self._registers.setpoints:
-            self._write_setpoint(address, degC)
+            self._write_setpoint(address, degC, "degC", READBACK_K)
         self._turn(self._registers.running)
+
+    def set_humidity(self, pct: float) -> None:
+        """Write every setpoint, and on an MB2 the contact; UNCONFIRMED, see the registers."""
+        low, high = self.options.humidity_range
+        if not (self.options.humidity and low <= pct <= high):
+            raise InstrumentRefused(
+                f"{pct:g} % r.h. is not what this chamber can be asked for",
+                remedy="see `humidity` and `humidity_range` in the options",
+            )
+        for address in self._registers.humidity_setpoints:
+            self._write_setpoint(address, pct, "% r.h.", READBACK_PCT)
+        if self._registers.humidity_off:
+            self._regulate_humidity()
+
+    def _regulate_humidity(self) -> None:
+        """Clear the contact; whether the chamber runs or idles stays as it is."""
+        off, address = self._registers.humidity_off, self._registers.switch
+        self._read_switch()
+        self.line.write_one(address, self._switch & ~off)
+        self._read_switch()
+        if self._switch & off:
+            raise ReadbackMismatch(f"register {address:#06x} still says that humidity is off")
 
     def off(self, channel: int) -> None:
         """Stop conditioning: mode idle (MB1), contact "idle" (MB2)."""
@@ -217,11 +251,12 @@ class Binder(Chamber[RegisterLine]):
         self._switch = self.line.read(self._registers.switch)[0]
         return self._switch & self._registers.mask
 
-    def _write_setpoint(self, address: int, degC: float) -> None:
-        self.line.write(address, to_words(degC))
+    def _write_setpoint(self, address: int, value: float, unit: str, error: float) -> None:
+        self.line.write(address, to_words(value))
         found = self._read_float(address)
-        if not abs(found - degC) <= READBACK_K:
-            raise ReadbackMismatch(f"setpoint {address:#06x} is {found:g} degC, not {degC:g} degC")
+        if not abs(found - value) <= error:
+            message = f"setpoint {address:#06x} is {found:g} {unit}, not {value:g} {unit}"
+            raise ReadbackMismatch(message)
 
     def _read_float(self, address: int) -> float:
         return from_words(self.line.read(address, 2))

@@ -21,8 +21,8 @@ from daq.model import Identity, Reading, Span
 
 NUMBER = re.compile(r"[+-]?\d{1,6}(\.\d*)?")
 PLAUSIBLE_DEGC, PLAUSIBLE_PCT = (-100.0, 250.0), (-1.0, 110.0)
-READBACK_K = 0.051
-"""The chamber keeps tenths of a degree."""
+READBACK_K, READBACK_PCT = 0.051, 0.51
+"""The chamber keeps tenths of a degree; whether it keeps tenths of a percent is UNCONFIRMED."""
 
 CONDITIONING = ("CONSTANT", "RUN")
 """How the modes begin in which the chamber regulates; RUN is followed by a number or a detail."""
@@ -71,6 +71,7 @@ class Espec(Chamber[TextLine]):
     def __init__(self, line: TextLine, options: EspecOptions | None = None) -> None:
         super().__init__(line, options)
         self.options: EspecOptions
+        self._is_humid = False
 
     def identify(self) -> Identity:
         """Ask for the ROM version, and for the sensors, which no other family answers alike.
@@ -81,6 +82,7 @@ class Espec(Chamber[TextLine]):
         sensors = self._ask("TYPE?")
         if not re.fullmatch(r"\w+(,\w+){1,2}, *\d+(\.\d+)?", sensors):
             raise BadReply(f"no ESPEC chamber answers: TYPE? is {sensors!r}")
+        self._is_humid = sensors.count(",") == 3  # a dry sensor and a wet one
         model, _, firmware = rom.partition("Ver")
         return Identity("ESPEC", model.strip(" ,"), firmware=firmware.strip(" ."))
 
@@ -97,14 +99,23 @@ class Espec(Chamber[TextLine]):
 
     def range(self, channel: int) -> Range:
         """The alarm limits: the chamber refuses setpoints beyond them."""
+        return Range(temperature_degC=self._limits(), humidity_pct=self._humidity_limits())
+
+    def _limits(self) -> Span:
         _, _, high, low = self._temperatures()
         if not low < high:  # neither for nan
             raise BadReply(f"the alarm limits are {low:g} and {high:g} degC")
-        return Range(temperature_degC=(low, high))
+        return low, high
+
+    def _humidity_limits(self) -> Span | None:
+        if not self._is_humid:
+            return None
+        high, low = (_number(field) for field in self._ask_fields("HUMI?", 4)[2:])
+        return low, high
 
     def set_temperature(self, degC: float) -> None:
         """Setpoint first, then mode: conditioning would else start towards the old one."""
-        low, high = self.range(1).temperature_degC
+        low, high = self._limits()
         if not low <= degC <= high:
             raise InstrumentRefused(
                 f"{degC:g} degC is beyond the chamber's alarm limits, {low:g} to {high:g} degC",
@@ -115,6 +126,13 @@ class Espec(Chamber[TextLine]):
         if not abs(setpoint - degC) <= READBACK_K:
             raise ReadbackMismatch(f"the setpoint is {setpoint:g} degC, not {degC:g} degC")
         self._set_mode("CONSTANT")
+
+    def set_humidity(self, pct: float) -> None:
+        """The setpoint switches the regulation on; the question says `OFF` where it is not."""
+        self._set(f"HUMI, S{pct:.1f}")
+        setpoint = self._ask_fields("HUMI?", 4)[1]
+        if setpoint == "OFF" or not abs(_number(setpoint) - pct) <= READBACK_PCT:
+            raise ReadbackMismatch(f"the humidity's setpoint is {setpoint}, not {pct:g} %")
 
     def off(self, channel: int) -> None:
         """Stop conditioning; the controller stays awake."""

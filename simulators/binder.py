@@ -217,6 +217,7 @@ class Mb1:
 
     def _map_humidity(self, memory: Memory) -> None:
         humidity = Setpoint(self._box, 0.0, 0.0, 100.0)
+        humidity.changed = lambda: self._box.chamber.set_humidity(humidity.value)
         memory.float32(0x1079, humidity.read)
         memory.float32(0x11CD, self._box.humidity_pct)
         memory.float32(0x1571, humidity.read, humidity.write)
@@ -254,6 +255,7 @@ class Mb2:
         self._setpoint = Setpoint(box, box.chamber.setpoint_degC, _LOWEST_DEGC, _HIGHEST_DEGC)
         self._setpoint.changed = self._follow
         self._fan = Setpoint(box, 100.0, 0.0, 100.0)
+        self._humidity = Setpoint(box, 0.0, 0.0, 100.0)
         self._map(box.memory)
 
     def _map(self, memory: Memory) -> None:
@@ -270,7 +272,8 @@ class Mb2:
             self._map_humidity(memory)
 
     def _map_humidity(self, memory: Memory) -> None:
-        humidity = Setpoint(self._box, 0.0, 0.0, 100.0)
+        humidity = self._humidity
+        humidity.changed = self._follow
         memory.float32(0x100A, self._box.humidity_pct)
         memory.float32(0x10B4, humidity.read)
         memory.float32(0x114E, humidity.read, humidity.write)
@@ -282,6 +285,8 @@ class Mb2:
         self._follow()
 
     def _follow(self) -> None:
+        regulates = self._box.humid and not self._contacts & _HUMIDITY_OFF
+        self._box.chamber.set_humidity(self._humidity.value if regulates else None)
         self._box.regulate(None if self._contacts & _IDLE else self._setpoint.value)
 
 

@@ -13,12 +13,15 @@ _WALL_S = 60.0  # heat exchanger behind the controller's demand
 _AIR_S = 90.0  # air behind the heat exchanger
 _LOSS_S = 2400.0  # idle box behind the room
 _DOOR_S = 45.0  # air behind the room, door open
+_HUMID_S = 120.0  # humidity behind its setpoint
 _GAIN = 1.6  # proportional band; with the two lags it overshoots by a few per cent of a step
 _SLEW_K_PER_S = 5.0 / 60.0  # a 5 K/min box, the class of an MK 53
 
 
 class ChamberModel:
-    """Two lags under a proportional controller with feed-forward; humidity rides on the air.
+    """Two lags under a proportional controller with feed-forward.
+
+    Where humidity is not regulated it rides on the air.
 
     Args:
         clock: The bench's clock.
@@ -31,6 +34,7 @@ class ChamberModel:
     ) -> None:
         self.temperature_degC = temperature_degC
         self.setpoint_degC = temperature_degC
+        self.setpoint_pct: float | None = None
         self.limit_degC = limit_degC
         self.running = False
         self.door_open = False
@@ -38,12 +42,18 @@ class ChamberModel:
         self._clock = clock
         self._room_degC = temperature_degC
         self._wall_degC = temperature_degC
+        self._regulated_pct: float | None = None
         self._at = clock.now()
 
     def set(self, degC: float) -> None:
         """Store a setpoint; it takes effect while the chamber runs."""
         self.advance()
         self.setpoint_degC = degC
+
+    def set_humidity(self, pct: float | None) -> None:
+        """Store a relative humidity to hold while the chamber runs; None: as the air brings it."""
+        self.advance()
+        self.setpoint_pct = pct
 
     def start(self) -> None:
         """Begin to regulate."""
@@ -61,7 +71,9 @@ class ChamberModel:
 
     @property
     def humidity_pct(self) -> float:
-        """Relative humidity of the room's air once it is brought to the box's temperature."""
+        """Regulated, or of the room's air once it is brought to the box's temperature."""
+        if self._regulated_pct is not None:
+            return self._regulated_pct
         return min(98.0, 45.0 * 2.0 ** ((self._room_degC - self.temperature_degC) / 11.0))
 
     def advance(self) -> None:
@@ -94,6 +106,13 @@ class ChamberModel:
         if self.door_open:
             self.temperature_degC = _towards(self.temperature_degC, self._room_degC, dt / _DOOR_S)
         self.over_temperature |= self.temperature_degC > self.limit_degC
+        self._humidify(dt, self.setpoint_pct if regulating and not self.door_open else None)
+
+    def _humidify(self, dt: float, setpoint_pct: float | None) -> None:
+        if setpoint_pct is None:
+            self._regulated_pct = None
+        else:
+            self._regulated_pct = _towards(self.humidity_pct, setpoint_pct, dt / _HUMID_S)
 
     def _demand_degC(self) -> float:
         return self.setpoint_degC + _GAIN * (self.setpoint_degC - self.temperature_degC)

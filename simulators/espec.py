@@ -28,6 +28,7 @@ from simulators.wire import Out, Perturb, WhenFull
 
 _HIGHEST_DEGC, _LOWEST_DEGC = 150.0, -40.0
 _LONGEST_LINE = 4096
+_HUMIDITY = re.compile(r"S(\d+(?:\.\d+)?)|SOFF")
 _TEMPERATURE = re.compile(r"([SHL])(-?\d+(?:\.\d+)?)")
 _MODES = ("OFF", "STANDBY", "CONSTANT")
 
@@ -81,6 +82,7 @@ class Espec:
             "MODE": self._set_mode,
             "POWER": self._set_power,
             "TEMP": self._set_temperature,
+            "HUMI": self._set_humidity,
             "KEYPROTECT": self._set_key_lock,
         }
 
@@ -128,7 +130,10 @@ class Espec:
     def _humidities(self) -> str:
         if not self.options["humidity"]:
             raise RefusedError("CONT NOT READY-1")
-        return f"{self.perturb.value('humidity_pct', self.chamber.humidity_pct):.0f},OFF,100,0"
+        setpoint_pct = self.chamber.setpoint_pct
+        setpoint = "OFF" if setpoint_pct is None else f"{setpoint_pct:.0f}"
+        shown = self.perturb.value("humidity_pct", self.chamber.humidity_pct)
+        return f"{shown:.0f},{setpoint},100,0"
 
     def _shown_degC(self) -> float:
         return self.perturb.value("temperature_degC", self.chamber.temperature_degC)
@@ -160,6 +165,18 @@ class Espec:
         if not self.perturb.ignores_set:
             self.setpoint_degC, self.upper_degC, self.lower_degC = setpoint, upper, lower
             self._follow()
+
+    def _set_humidity(self, parameters: str) -> None:
+        if not self.options["humidity"]:
+            raise RefusedError("CONT NOT READY-1")
+        match = _HUMIDITY.fullmatch(parameters)
+        if match is None:
+            raise RefusedError("PARA ERR")
+        pct = None if match[1] is None else float(match[1])
+        if pct is not None and pct > 100.0:
+            raise RefusedError("DATA OUT OF RANGE")
+        if not self.perturb.ignores_set:
+            self.chamber.set_humidity(pct)
 
     def _set_key_lock(self, state: str) -> None:
         if state not in ("ON", "OFF"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from daq.bus.bus import Bus
 from daq.bus.heartbeat import FIRST_BUS_SLOT, Heartbeat
@@ -15,11 +16,13 @@ from daq.control.guard import Freshness, Guard
 from daq.control.instrument import Instrument, InstrumentSpec, Listener
 from daq.control.loop import Loop
 from daq.control.output import CyclerOutput
+from daq.control.sensors import SensorRef, Sensors, freshness_s
 from daq.control.station import Station
 from daq.control.sweeper import Sweeper
+from daq.control.switches import Outputs, Switchboard
 from daq.control.thermostat import Thermostat
 from daq.control.wiring import Wiring
-from daq.driver import Chamber, Cycler, Potentiostat
+from daq.driver import Chamber, Cycler, Potentiostat, Switch
 from daq.errors import InstrumentError
 from daq.journal import Journal
 from daq.model import ChannelRef, Identity
@@ -40,6 +43,7 @@ class Bench:
     stations: Mapping[str, Station]
     thermostats: Mapping[str, Thermostat]
     sweepers: Mapping[str, Sweeper]
+    switchboards: Mapping[str, Switchboard]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,7 @@ class _Builder:
         self._loops: dict[str, Loop] = {}
         self._slots: dict[str, int] = {}
         self._bus_of: dict[str, Bus] = {}
+        self._switchboards: dict[str, Switchboard] = {}
 
     def bench(self) -> Bench:
         # Buses first, because stations need their home; then loops, because they need stations.
@@ -121,6 +126,9 @@ class _Builder:
             for name, found in self._instruments.items()
             if isinstance(found.driver, Potentiostat)
         }
+        for name, found in self._instruments.items():
+            if isinstance(found.driver, Switch):
+                self._add_switchboard(name, found, found.driver)
         stations = {
             name: self._station(config, thermostats, sweepers)
             for name, config in self._lab.stations.items()
@@ -136,7 +144,13 @@ class _Builder:
             stations,
             thermostats,
             sweepers,
+            self._switchboards,
         )
+
+    def _add_switchboard(self, name: str, found: Instrument, driver: Switch[Any]) -> None:
+        driver.safe_on = self._lab.safe_on(name)
+        safe = self._lab.outputs_of(name)
+        self._switchboards[name] = Switchboard(found, self._bus_of[name], safe)
 
     def _add_bus(self, key: str, members: tuple[InstrumentConfig, ...], slot: int) -> None:
         heartbeat = self._given.heartbeat
@@ -165,8 +179,7 @@ class _Builder:
         names = {member.name for member in members}
         judged_by: dict[ChannelRef, list[Station]] = {}
         for station in stations.values():
-            wiring = station.wiring
-            for ref in wiring.sources:
+            for ref in station.sources:
                 if ref.instrument in names:
                     judged_by.setdefault(ref, []).append(station)
         self._loops[key] = Loop(
@@ -176,6 +189,7 @@ class _Builder:
             home_of=[item for item in stations.values() if item.home is self._buses[key]],
             thermostats=thermostats,
             sweepers=sweepers,
+            switchboards=self._switchboards,
             clock=self._given.clock,
             connected=self._given.connected,
         )
@@ -206,7 +220,16 @@ class _Builder:
             thermostat=thermostats.get(config.chamber.instrument) if config.chamber else None,
             sweeper=sweepers.get(config.eis.instrument) if config.eis else None,
             relay=self._relay(config.relay) if config.relay else None,
+            outputs=Outputs(config.outputs, self._switchboards),
+            sensors=self._sensors(config),
         )
+
+    def _sensors(self, config: StationConfig) -> Sensors:
+        wired = {name: self._sensor(ref) for name, ref in config.sensors.items()}
+        return Sensors(wired, self._sensor(config.chamber) if config.chamber else None)
+
+    def _sensor(self, ref: ChannelRef) -> SensorRef:
+        return SensorRef(ref, freshness_s(self._bus_of[ref.instrument].period_s))
 
     def _group(self, stations: Mapping[str, Station]) -> None:
         for name, station in stations.items():

@@ -15,7 +15,9 @@ from daq.control.guard import Guard, valid
 from daq.control.haste import Haste
 from daq.control.output import CyclerOutput
 from daq.control.run import Run
+from daq.control.sensors import Sensors
 from daq.control.sweeper import Sweeper
+from daq.control.switches import Outputs
 from daq.control.thermostat import Thermostat
 from daq.errors import InstrumentError, NotEnergised
 from daq.logs import get_logger
@@ -30,6 +32,7 @@ from daq.protocol.program import (
     StartSweep,
     Step,
     StepEnded,
+    StepKind,
     StepStarted,
     SwitchOutputs,
     TurnOff,
@@ -94,6 +97,8 @@ class Conductor:
         sweep_channel: int,
         reports: Reports,
         haste: Haste,
+        outputs: Outputs,
+        sensors: Sensors,
     ) -> None:
         self.name = name
         self.run: Run | None = None
@@ -109,6 +114,8 @@ class Conductor:
         self._sweep_channel = sweep_channel
         self._reports = reports
         self.haste = haste
+        self.outputs = outputs
+        self._sensors = sensors
         self._sweep = ""
         self._guarded = 0  # number of the step execution whose limits the guard holds
         self._lasted_s = 0.0  # what the present step's clock showed, before the engine moved on
@@ -131,6 +138,15 @@ class Conductor:
         """Whether the potentiostat energises the cell."""
         return self._sweep == MeasurementState.RUNNING
 
+    @property
+    def waiting(self) -> str:
+        """What the run waits for, in words, its operator included; empty when it goes on."""
+        run = self.run
+        if self.waits_for or self.paused or run is None or not run.engine.started:
+            return self.waits_for
+        step = run.engine.step
+        return f"for somebody: {step.text}" if step.kind is StepKind.OPERATOR else ""
+
     # Samples.
 
     def advance(self, sample: Sample) -> bool:
@@ -151,6 +167,7 @@ class Conductor:
                 run.record(seen, sample.utc_s)  # a step edge keeps its samples itself
             self._act(actions, sample)
             if self.run is run:
+                run.sense(seen, sample.utc_s, lambda: self._sensors.named(sample.stamp_s))
                 self._checkpoint(run, seen, sample, force=bool(actions))
                 self._hurry(run, sample)
         return bool(actions)
@@ -178,6 +195,7 @@ class Conductor:
         Blind: nobody saw what came after this sample, so nothing is integrated up to the next.
         """
         run = self.run
+        self.outputs.make_safe()
         if run is None:
             return
         self.waits_for = ""
@@ -194,6 +212,9 @@ class Conductor:
         return () if self.paused else run.engine.start(seen)
 
     def _try_again(self, run: Run, seen: Observation, sample: Sample) -> Sequence[Action]:
+        if opposed := self.outputs.request(run.outputs.items()):  # a trip has made them safe
+            self._go_on_waiting(opposed, sample, tell=self.outputs.failing)
+            return ()
         self._waited_for, self.waits_for = self.waits_for, ""
         actions = run.engine.resume(seen)
         self._guarded = 0  # its limits were relaxed while it waited
@@ -214,6 +235,8 @@ class Conductor:
             climate.cell_degC,
             climate.chamber_degC,
             self._sweep,
+            self._sensors.humidity_pct(sample.stamp_s),
+            self._sensors.values(sample.stamp_s),
         )
 
     # What the engine may ask for.
@@ -270,12 +293,17 @@ class Conductor:
     def _set_chamber(self, action: SetChamber, sample: Sample) -> None:
         if self.thermostat is None:
             self.stop("the station has no chamber", sample)
-        elif opposed := self.thermostat.request(self.name, action.temperature_degC):
+            return
+        asked = (action.temperature_degC, action.target_degC, action.humidity_pct)
+        if opposed := self.thermostat.request(self.name, *asked):
             self._wait_for(opposed, sample)
 
     def _switch_outputs(self, action: SwitchOutputs, sample: Sample) -> None:
-        names = ", ".join(name for name, _ in action.outputs)
-        self.stop(f"the station has no digital output {names}", sample)
+        """Asked again until every output was read back; the run waits, OFF, meanwhile."""
+        if self.run:
+            self.run.outputs.update(action.outputs)
+        if opposed := self.outputs.request(action.outputs):
+            self._wait_for(opposed, sample, tell=self.outputs.failing)
 
     def _start_sweep(self, action: StartSweep, sample: Sample) -> None:
         if self.sweeper is None:
@@ -323,18 +351,21 @@ class Conductor:
 
     # Waiting: the engine is paused, OFF, and asks again.
 
-    def _wait_for(self, what: str, sample: Sample) -> None:
+    def _wait_for(self, what: str, sample: Sample, *, tell: bool = True) -> None:
         run = self.run
         if run is None:
             return
-        self.waits_for = what
-        self._retry_at_s = sample.stamp_s + RETRY_S
         self._act(run.engine.pause(self._observe(run, sample)), sample)
         self._guard.relax()
-        if what != self._waited_for:  # it is asked again and again, and told once
+        self._go_on_waiting(what, sample, tell=tell)
+
+    def _go_on_waiting(self, what: str, sample: Sample, *, tell: bool) -> None:
+        self.waits_for = what
+        self._retry_at_s = sample.stamp_s + RETRY_S
+        if tell and what != self._waited_for:  # it is asked again and again, and told once
             self._waited_for = what
             self._reports.note(EventKind.NOTE, text=f"waits: {what}")
-            self._log.info("waits", run=run.info.id, reason=what)
+            self._log.info("waits", run=self.run.info.id if self.run else "", reason=what)
 
     def hold(self, what: str, sample: Sample | None) -> None:
         """Begin the present step anew at the next sample; the output is OFF."""
@@ -439,6 +470,7 @@ class Conductor:
     def _end(self, outcome: str, reason: str, utc_s: float) -> None:
         run, self.run = self.run, None
         self._release()
+        self.outputs.make_safe()
         self._guard.end()
         self.paused = self.waits_for = self._sweep = ""
         if run:

@@ -78,10 +78,12 @@ class Farewell:
         return not waiting
 
     def _rest(self, bus: str) -> None:
-        """Make safe what is not a station's output: chambers and potentiostats."""
+        """Make safe what is not a station's cycler: chambers, potentiostats, digital outputs."""
         for instrument in self._bench.loops[bus].instruments:
             if not instrument.online:
                 continue
+            if board := self._bench.switchboards.get(instrument.name):
+                board.rest()
             try:
                 if isinstance(instrument.driver, (Chamber, Potentiostat)):
                     for channel in instrument.driver.channels:

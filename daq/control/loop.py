@@ -16,6 +16,7 @@ from daq.clock import LabClock, monotonic
 from daq.control.instrument import Instrument
 from daq.control.station import Station
 from daq.control.sweeper import Sweeper
+from daq.control.switches import Switchboard
 from daq.control.thermostat import Thermostat
 from daq.logs import get_logger
 from daq.model import ChannelRef, Sample, Trip
@@ -33,7 +34,7 @@ class Loop:
         bus: its urgent lane is served between two instruments.
         judged_by: which stations look at a channel; one for a cycler, several for a chamber.
         home_of: the stations whose cycler is on this bus.
-        thermostats, sweepers: of this bus, by instrument name.
+        thermostats, sweepers, switchboards: by instrument name.
         connected: told of every link that came up; called on the bus thread.
     """
 
@@ -46,6 +47,7 @@ class Loop:
         home_of: Sequence[Station],
         thermostats: Mapping[str, Thermostat],
         sweepers: Mapping[str, Sweeper],
+        switchboards: Mapping[str, Switchboard] | None = None,
         clock: LabClock,
         connected: Callable[[Instrument], None],
     ) -> None:
@@ -55,6 +57,7 @@ class Loop:
         self._judged_by = judged_by
         self._thermostats = thermostats
         self._sweepers = sweepers
+        self._switchboards = switchboards or {}
         self._clock = clock
         self._connected = connected
         self._connections: dict[str, int] = {}
@@ -109,6 +112,8 @@ class Loop:
         self._connections[instrument.name] = instrument.connections
         if thermostat := self._thermostats.get(instrument.name):
             thermostat.lost()
+        if board := self._switchboards.get(instrument.name):
+            board.lost()
         for station in self.home_of:
             if station.wiring.cycler.instrument == instrument.name:
                 station.connected()
@@ -121,6 +126,8 @@ class Loop:
             return
         if thermostat := self._thermostats.get(instrument.name):
             thermostat.serve()
+        if board := self._switchboards.get(instrument.name):
+            board.serve()
         for _ in range(READS_AFTER_ACTING):
             if not self._read(instrument):
                 return
@@ -129,6 +136,8 @@ class Loop:
     def _read(self, instrument: Instrument) -> bool:
         """Read, judge, advance; whether something was switched and another look is due."""
         readings = instrument.read()
+        if board := self._switchboards.get(instrument.name):
+            board.see(readings)
         stamp = monotonic()
         time_s, utc_s = self._clock.at(stamp), self._clock.utc(stamp)
         samples = [

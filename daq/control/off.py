@@ -13,17 +13,27 @@ from collections.abc import Callable, Iterable
 
 from daq.bus.resource import make_line
 from daq.config import InstrumentConfig, Lab, load_lab
-from daq.driver import Logger
+from daq.driver import Logger, Switch
 from daq.errors import DaqError, InputError, InstrumentError
 
 
-def switch_off(config: InstrumentConfig, backend: str) -> str:
-    """Open, identify and switch off every channel; empty when verified, else what failed."""
+def switch_off(
+    config: InstrumentConfig, backend: str, safe_on: frozenset[int] = frozenset()
+) -> str:
+    """Open, identify and switch off every channel; empty when verified, else what failed.
+
+    Args:
+        config: the instrument.
+        backend: the VISA library.
+        safe_on: its digital outputs that are safe when they are on.
+    """
     try:
         line = make_line(config.resource, config.settings, backend)
         driver = config.driver_class(line, config.options)
         if isinstance(driver, Logger):
             return ""
+        if isinstance(driver, Switch):
+            driver.safe_on = safe_on
         line.open()
         try:
             driver.identify()
@@ -55,7 +65,10 @@ def switch_lab_off(lab: Lab, names: Iterable[str] = ()) -> dict[str, str]:
         if name not in lab.instruments:
             known = ", ".join(lab.instruments)
             raise InputError(f"no instrument is called {name!r}", remedy=f"there are: {known}")
-    return {name: switch_off(lab.instruments[name], lab.visa_backend) for name in wanted}
+    return {
+        name: switch_off(lab.instruments[name], lab.visa_backend, lab.safe_on(name))
+        for name in wanted
+    }
 
 
 def main(arguments: list[str]) -> int:

@@ -11,9 +11,9 @@ on with counters that are, bit for bit, those of its last record.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from math import isnan, nan
+from math import inf, isnan, nan
 from typing import Any, NamedTuple
 
 from daq.journal import Journal, Kept, ended
@@ -23,6 +23,8 @@ from daq.protocol.program import Observation, Step, StepEnded, StepStarted
 from daq.protocol.recording import Keeper
 
 MOST_STEPS = 1000
+SENSED_S = 1.0
+"""Shortest time (lab) between two entries of the auxiliary sensors."""
 CHECKPOINT_S = 1.0
 """Longest time (real) between two checkpoints when the recording rule keeps nothing."""
 
@@ -49,6 +51,7 @@ class Run:
         charged: what the guard had counted of a run that was interrupted.
         ended_steps: what was noted of them, for whoever looks at capacities; taken from the left.
         failed: why, once it has.
+        outputs: what the program has switched the station's digital outputs to.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Run:
         self.charged: Mapping[str, float] | None = None
         self.ended_steps: deque[Mapping[str, Any]] = deque(maxlen=MOST_STEPS)
         self.failed = ""
+        self.outputs: dict[str, bool] = {}
         self._journal = journal
         self._keeper = Keeper()
         self._points = 0
@@ -74,6 +78,7 @@ class Run:
         self._step_time_s = 0.0
         self._checkpoint_at = 0.0
         self._recorded_s = nan  # stamp of the last observation that was kept
+        self._sensed_s = -inf  # and of the last one whose sensors were
         self._left: _Left | None = None
         if checkpoint:
             self._restore(checkpoint)
@@ -81,6 +86,7 @@ class Run:
     def _restore(self, checkpoint: Mapping[str, Any]) -> None:
         recording = checkpoint["recording"]
         self.charged = checkpoint["charge"]
+        self.outputs.update(checkpoint.get("outputs", {}))  # earlier versions kept none
         self._keeper = Keeper.restore(recording["keeper"])
         self._points = recording["points"]
         self._fresh_step = recording["fresh_step"]
@@ -209,6 +215,29 @@ class Run:
         }
         self.note(EventKind.SPECTRUM_POINT, utc_s, data, at_once=False)
 
+    def sense(
+        self, seen: Observation, utc_s: float, values: Callable[[], Mapping[str, float]]
+    ) -> None:
+        """Note what the auxiliary sensors read, with a record, at most once a second.
+
+        Args:
+            seen: the present observation.
+            utc_s: of the observation.
+            values: asked only if it is noted; units in the names.
+        """
+        if seen.time_s != self._recorded_s or seen.time_s - self._sensed_s < SENSED_S:
+            return
+        self._sensed_s = seen.time_s
+        if not (named := values()):
+            return
+        data = {
+            "step": self.engine.step.number,
+            "step_count": self.engine.step_count,
+            "cycle": self.engine.cycle,
+            "values": named,
+        }
+        self.note(EventKind.SENSORS, utc_s, data, at_once=False)
+
     def counters(self) -> dict[str, float]:
         """The run's counters, by name."""
         counters = self.engine.counters
@@ -262,6 +291,7 @@ class Run:
             "utc_s": utc_s,
             "charge": charged,
             "paused": paused,
+            "outputs": dict(self.outputs),
             "recording": {
                 "keeper": self._keeper.snapshot(),
                 "points": self._points,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
-from math import inf
+from math import inf, isnan
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from daq.errors import CommandRefused
 from daq.journal import Journal
 from daq.model import Cell, ChannelRef, Command, EventKind, Limits, RunInfo
 from daq.protocol.compile import compile_protocol
+from daq.protocol.condition import Condition
 from daq.protocol.engine import Engine
 from daq.protocol.program import Program
 from daq.protocol.source import ProtocolSource, parse_protocol
@@ -71,6 +72,7 @@ class Starter:
         refuse_if_mounted(cell.id, station, self._bench.stations.values())
         parameters = strings(command.arguments.get("parameters"))
         program = self._compile(source, cell, station, parameters)
+        self._refuse_if_lacking(station, program)
         self._refuse_if_opposed(station, program)
         self._refuse_if_too_slow(station, program)
         operator = str(command.arguments.get("operator") or command.client)
@@ -142,9 +144,10 @@ class Starter:
 
     def _refuse_if_opposed(self, station: Station, program: Program) -> None:
         thermostat = station.conductor.thermostat
-        wanted = temperatures(program)
-        if wanted and thermostat is None:
+        if temperatures(program) and thermostat is None:
             raise CommandRefused(f"the program sets a temperature; {station.name} has no chamber")
+        if thermostat and humidities(program) and not thermostat.regulates_humidity:
+            raise CommandRefused(f"the program sets a humidity; {thermostat.name} regulates none")
         if any(step.spectrum for step in program.steps) and station.conductor.sweeper is None:
             raise CommandRefused(f"the program measures EIS; {station.name} has no `eis`")
         if thermostat is None or thermostat.sharing != "refuse":
@@ -153,13 +156,42 @@ class Starter:
             run = other.conductor.run
             if other is station or run is None or other.conductor.thermostat is not thermostat:
                 continue
-            theirs = temperatures(run.engine.program)
-            if wanted and theirs and len(wanted | theirs) > 1:
+            for asked, unit in ((temperatures, "degC"), (humidities, "%")):
+                mine, theirs = asked(program), asked(run.engine.program)
+                if mine and theirs and len(mine | theirs) > 1:
+                    raise CommandRefused(
+                        f"{thermostat.name} is shared with {other.name}, whose program sets "
+                        f"{_listed(theirs, unit)}; this one sets {_listed(mine, unit)}",
+                        remedy="wait for it, or write `sharing: wait` in the lab file",
+                    )
+
+    def _refuse_if_lacking(self, station: Station, program: Program) -> None:
+        """What the program names must be wired to the station."""
+        known = station.conductor.outputs.names
+        for name in sorted({name for step in program.steps for name, _ in step.outputs}):
+            if name not in known:
                 raise CommandRefused(
-                    f"{thermostat.name} is shared with {other.name}, whose program sets "
-                    f"{_degrees(theirs)}; this one sets {_degrees(wanted)}",
-                    remedy="wait for it, or write `sharing: wait` in the lab file",
+                    f"the program switches {name!r}; {station.name} has no such output",
+                    remedy=f"`outputs` of the station has: {', '.join(sorted(known)) or 'none'}",
                 )
+        for condition in program.conditions:
+            for part in condition.comparisons():
+                if part.sensor:
+                    self._refuse_sensor(station, part)
+
+    def _refuse_sensor(self, station: Station, condition: Condition) -> None:
+        sensors, name = station.sensors, condition.sensor
+        if name not in sensors.names:
+            known = ", ".join(sorted(sensors.names)) or "none"
+            raise CommandRefused(
+                f"`{condition.text}`: {station.name} has no sensor {name!r}",
+                remedy=f"`sensors` of the station has: {known}",
+            )
+        measured = sensors.unit_of(name)
+        if measured and condition.unit and measured != condition.unit:
+            raise CommandRefused(
+                f"`{condition.text}`: the sensor measures {measured}, not {condition.unit}"
+            )
 
     def _refuse_if_too_slow(self, station: Station, program: Program) -> None:
         if self._clock.factor != 1.0:  # the hours of a simulated cell are between two samples
@@ -283,7 +315,9 @@ def roles(station: Station) -> dict[str, ChannelRef]:
         "chamber": wiring.chamber,
         "temperature": wiring.thermometer,
     }
-    return {role: ref for role, ref in named.items() if ref is not None}
+    sensors = {f"sensor-{name}": ref for name, ref in station.sensors.wired.items()}
+    outputs = {f"output-{name}": ref for name, ref in station.conductor.outputs.wired.items()}
+    return {role: ref for role, ref in (named | sensors | outputs).items() if ref is not None}
 
 
 def temperatures(program: Program) -> set[float]:
@@ -291,12 +325,18 @@ def temperatures(program: Program) -> set[float]:
     return {step.soak.temperature_degC for step in program.steps if step.soak}
 
 
+def humidities(program: Program) -> set[float]:
+    """The relative humidities that a program asks for, %."""
+    asked = {step.soak.humidity_pct for step in program.steps if step.soak}
+    return {value for value in asked if not isnan(value)}
+
+
 def _required(station: Station) -> list[ChannelRef]:
     return [ref for ref in (station.wiring.cycler, station.wiring.thermometer) if ref]
 
 
-def _degrees(values: set[float]) -> str:
-    return ", ".join(f"{value:g} degC" for value in sorted(values))
+def _listed(values: set[float], unit: str) -> str:
+    return ", ".join(f"{value:g} {unit}" for value in sorted(values))
 
 
 def _station_document(station: Station) -> dict[str, Any]:

@@ -22,7 +22,9 @@ from daq.control.guard import Guard, valid
 from daq.control.haste import Haste
 from daq.control.output import CyclerOutput
 from daq.control.readback import Readback
+from daq.control.sensors import Sensors
 from daq.control.sweeper import Sweeper
+from daq.control.switches import Outputs
 from daq.control.thermostat import Thermostat
 from daq.control.tripped import History
 from daq.control.wiring import Wiring
@@ -58,6 +60,7 @@ class Station:
         group: the stations that trip together with this one.
         history: what it has tripped of lately.
         disobedience: what is done about a cycler that does not obey.
+        sensors: its auxiliary sensors.
     """
 
     def __init__(
@@ -73,6 +76,8 @@ class Station:
         thermostat: Thermostat | None,
         sweeper: Sweeper | None,
         relay: Callable[[], None] | None = None,
+        outputs: Outputs | None = None,
+        sensors: Sensors | None = None,
     ) -> None:
         self.name = wiring.name
         self.wiring = wiring
@@ -80,6 +85,7 @@ class Station:
         self.output = output
         self.guard = guard
         self.climate = Climate()
+        self.sensors = sensors or Sensors({})
         self.latch: Trip | None = None
         self.last: Sample | None = None
         self.group: Sequence[Station] = ()
@@ -97,6 +103,8 @@ class Station:
             sweep_channel=wiring.sweeper.channel if wiring.sweeper else 0,
             reports=self,
             haste=Haste(wiring.name, home, output.instrument, clock.factor),
+            outputs=outputs or Outputs({}, {}),
+            sensors=self.sensors,
         )
         self._clock = clock
         self._journal = journal
@@ -118,6 +126,11 @@ class Station:
         self._lost_poll = False
         self._cleared_at_s = -inf
         self._log = get_logger(station=wiring.name)
+
+    @property
+    def sources(self) -> frozenset[ChannelRef]:
+        """Every channel whose samples are shown to this station."""
+        return self.wiring.sources | self.sensors.channels
 
     # A sample comes in: judged first, on the thread that read it.
 
@@ -146,6 +159,7 @@ class Station:
         if source in wiring.interlocks:
             self.guard.interlocks.see(sample)
             self._check_interlocks(sample.stamp_s)
+        self.sensors.see(sample)
 
     def _count_valid(self, reading: Reading, stamp_s: float) -> None:
         """One a period: those of a step that is read faster make up for none that is missing."""
@@ -382,7 +396,7 @@ class Station:
             return Mode.IDLE
         if conductor.paused:
             return Mode.PAUSED
-        return Mode.WAITING if conductor.waits_for else Mode.RUNNING
+        return Mode.WAITING if conductor.waiting else Mode.RUNNING
 
     @property
     def maintenance(self) -> Mapping[str, Any] | None:

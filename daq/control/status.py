@@ -8,6 +8,7 @@ from __future__ import annotations
 from math import isfinite
 from typing import Any
 
+from daq.clock import monotonic
 from daq.control.conductor import Conductor
 from daq.control.run import Run
 from daq.control.station import Station
@@ -39,7 +40,7 @@ def station_status(station: Station) -> dict[str, Any]:
 
 
 def _why(conductor: Conductor) -> str:
-    return conductor.paused or conductor.waits_for
+    return conductor.paused or conductor.waiting
 
 
 def _trip(station: Station) -> dict[str, str] | None:
@@ -55,6 +56,7 @@ def _readings(station: Station) -> dict[str, Any]:
         "current_A": number(reading.current_A) if reading else None,
         "temperature_degC": number(station.climate.cell_degC),
         "chamber_degC": number(station.climate.chamber_degC),
+        "sensors": station.sensors.named(monotonic()),
         "output_on": station.output.on,
         "output_owed": station.output.owed,
     }

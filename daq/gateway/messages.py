@@ -102,6 +102,10 @@ class State(Outbound):
     current_A: float | None = Field(default=None, description="charge is positive")
     temperature_degC: float | None = None
     chamber_degC: float | None = None
+    sensors: dict[str, float] = Field(
+        default_factory=dict[str, float],
+        description="auxiliary sensors, and the chamber's humidity_pct, by name with unit",
+    )
     output_on: bool | None = None
     output_owed: bool = Field(default=False, description="an OFF is not verified yet")
     charge_Ah: float | None = None

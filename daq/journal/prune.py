@@ -15,6 +15,8 @@ from pathlib import Path
 from daq.errors import JournalError
 from daq.journal.tables import SEQ, SET_MARK, last_seq, open_for_writing
 
+_BULK = "'spectrum_point', 'sensors'"
+"""Kinds of events that are data, and in the closed files."""
 _SLICE = 50_000  # rows of one transaction: a kill costs one slice, not the work
 
 
@@ -47,7 +49,7 @@ def prune(path: Path, runs: Iterable[str], idle_before_utc_s: float, up_to_seq: 
         for run in runs:
             _mark_pruned(database, run)
             records += _delete(database, "record", "run = ?", (run,))
-            points += _delete(database, "event", "run = ? AND kind = 'spectrum_point'", (run,))
+            points += _delete(database, "event", f"run = ? AND kind IN ({_BULK})", (run,))
         idle = (idle_before_utc_s, up_to_seq)
         records += _delete(database, "record", "run = '' AND utc_s < ? AND seq <= ?", idle)
         database.execute("VACUUM")

@@ -93,6 +93,7 @@ class Clause:
             reference=self.reference,
             left=self.left,
             sensor=self.sensor,
+            unit=self._unit,
             over_s=self.over_s,
             for_s=self.for_s,
             after_s=self.after_s,
@@ -107,6 +108,12 @@ class Clause:
             return value * _PER_MINUTE
         relative = kind is units.RATE or (kind is units.FRACTION and self._is_charge)
         return value * (nominal_capacity_Ah if relative else 1.0)
+
+    @property
+    def _unit(self) -> str:
+        if not self.sensor or self.amount is None:
+            return ""
+        return "V" if self.amount.kind is units.VOLTAGE else "degC"
 
     @property
     def _is_charge(self) -> bool:

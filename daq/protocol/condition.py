@@ -110,6 +110,7 @@ class Condition:
         reference: what the value is taken from.
         left: what is compared, where the quantity is `REFERENCE`.
         sensor: its name, where the quantity is `SENSOR`.
+        unit: of the value, where the quantity is `SENSOR`: "degC" or "V".
         over_s: window of a slope.
         for_s: how long it must have held.
         after_s: not looked at before this step time.
@@ -124,6 +125,7 @@ class Condition:
     reference: Reference | None = None
     left: Reference | None = None
     sensor: str = ""
+    unit: str = ""
     over_s: float = 0.0
     for_s: float = 0.0
     after_s: float = 0.0

@@ -17,7 +17,7 @@ import numpy as np
 from daq.errors import DaqError
 from daq.journal import JournalReader
 from daq.model import RunInfo
-from daq.recorder import columns, derive
+from daq.recorder import columns, derive, sensed
 from daq.recorder.columns import Rows
 from daq.recorder.hashes import digested, hash_file, hash_line
 from daq.recorder.layout import RunFile, h5py
@@ -60,11 +60,12 @@ class _Tables(NamedTuple):
     raw: list[tuple[int, bytes]]
     spectra: Rows
     events: Rows
+    sensors: list[tuple[int, bytes]]
 
 
 def _write(path: Path, reader: JournalReader, run: RunInfo) -> Generator[None, None, _Tables]:
-    events = reader.events(run.id)
-    tables = _Tables([], derive.spectrum_rows(events), derive.event_rows(events))
+    events = reader.events(run.id, sensed.ALL_OTHERS)
+    tables = _Tables([], derive.spectrum_rows(events), derive.event_rows(events), [])
     with RunFile(path, "closed") as file:
         file.describe(run, events)
         raw = file.table("raw_data", columns.RAW, chunks=(CHUNK,), **PACKED)
@@ -78,8 +79,23 @@ def _write(path: Path, reader: JournalReader, run: RunInfo) -> Generator[None, N
         _small(file, "cycle_stats", columns.CYCLES, fold.rows())
         width = tables.events.dtype["data"].itemsize
         _small(file, "events", columns.events(width), tables.events)
+        yield from _sensors(file, reader, run.id, tables.sensors)
     yield
     return tables
+
+
+def _sensors(
+    file: RunFile, reader: JournalReader, run: str, digests: list[tuple[int, bytes]]
+) -> Iterator[None]:
+    """The table of auxiliary sensors, where there were any."""
+    if not (names := sensed.names(reader, run)):
+        return
+    yield
+    table = file.table("sensors", sensed.table(names), chunks=(_CHUNK,), **_PACKED)
+    for rows in sensed.batches(reader, run, names):
+        table.append(rows)
+        digests.append((len(rows), _digest(rows)))
+        yield
 
 
 def _raw_rows(reader: JournalReader, run: RunInfo) -> Iterator[Rows]:
@@ -101,15 +117,23 @@ def _compare(path: Path, written: _Tables) -> Iterator[None]:
     """Read the file back, and demand the same bytes in every row."""
     with h5py.File(path, "r") as file:
         tables: Any = file
-        raw, start = tables["raw_data"], 0
-        for count, digest in written.raw:
-            if _digest(raw[start : start + count]) != digest:
-                raise NotAsWritten(f"{path}: /raw_data differs from the journal")
-            start += count
-            yield
-        _same_count(path, start, len(raw))
+        yield from _same_batches(path, "raw_data", tables, written.raw)
+        if written.sensors:
+            yield from _same_batches(path, "sensors", tables, written.sensors)
         _same(path, "eis_data", written.spectra, tables["eis_data"][:])
         _same(path, "events", written.events, tables["events"][:])
+
+
+def _same_batches(
+    path: Path, table: str, tables: Any, digests: list[tuple[int, bytes]]
+) -> Iterator[None]:
+    found, start = tables[table], 0
+    for count, digest in digests:
+        if _digest(found[start : start + count]) != digest:
+            raise NotAsWritten(f"{path}: /{table} differs from the journal")
+        start += count
+        yield
+    _same_count(path, table, start, len(found))
 
 
 def _same(path: Path, table: str, expected: Rows, found: Any) -> None:
@@ -117,9 +141,9 @@ def _same(path: Path, table: str, expected: Rows, found: Any) -> None:
         raise NotAsWritten(f"{path}: /{table} differs from the journal")
 
 
-def _same_count(path: Path, expected: int, found: int) -> None:
+def _same_count(path: Path, table: str, expected: int, found: int) -> None:
     if expected != found:
-        raise NotAsWritten(f"{path}: /raw_data has {found} rows, the journal {expected}")
+        raise NotAsWritten(f"{path}: /{table} has {found} rows, the journal {expected}")
 
 
 def _publish(temporary: Path, final: Path) -> Iterator[None]:

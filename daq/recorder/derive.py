@@ -119,14 +119,17 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
+_TABLES = frozenset({EventKind.SPECTRUM_POINT, EventKind.SENSORS})
+
+
 def event_rows(events: Iterable[Event], width: int | None = None) -> Rows:
-    """Rows of `/events`: all kinds but spectrum points, which have a table of their own.
+    """Rows of `/events`: all kinds but those that have a table of their own.
 
     Args:
         events: the events of one run.
         width: bytes kept for the data; None keeps as many as the longest needs.
     """
-    kept = [event for event in events if event.kind is not EventKind.SPECTRUM_POINT]
+    kept = [event for event in events if event.kind not in _TABLES]
     texts = [json.dumps(dict(event.data), ensure_ascii=False).encode() for event in kept]
     if width is None:
         width = max(map(len, texts), default=1)

@@ -6,6 +6,7 @@
 | /raw_data | one row a record; attribute `metadata`: the columns as JSON |
 | /eis_data | one row a spectrum point |
 | /events | one row an event, data as JSON |
+| /sensors | one row a reading of the auxiliary sensors; only in a closed file, if there are any |
 | /cycle_stats | one row a cycle; only in a closed file |
 | /protocol, /lab | text, and name, version, sha256 ... as attributes |
 | /instruments/* | who was connected, as attributes |

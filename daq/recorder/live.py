@@ -16,7 +16,7 @@ from pathlib import Path
 from daq.errors import DaqError
 from daq.journal import JournalReader
 from daq.model import Event, Record, RunInfo
-from daq.recorder import columns, derive
+from daq.recorder import columns, derive, sensed
 from daq.recorder.layout import RunFile, Table
 
 _EVENT_BYTES = 1024  # SWMR forbids types that grow; the closed file keeps every byte
@@ -68,7 +68,7 @@ class LiveFile:
             self._append(derive.journal_rows(batch))
             self._sync()
             yield
-        self.add([], reader.events(run))
+        self.add([], reader.events(run, sensed.ALL_OTHERS))
         self.flush()
 
     def add(self, records: list[Record], events: list[Event]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from daq.errors import InputError
 from daq.journal import JournalReader
-from daq.recorder import metadata
+from daq.recorder import metadata, sensed
 from daq.recorder.chunks import read
 from daq.recorder.columns import Batch, Rows
 from daq.recorder.derive import CycleFold, Deriver, event_rows, journal_rows, spectrum_rows
@@ -69,7 +69,7 @@ class JournalSource:
             )
         self._reader = reader
         self._run = info
-        self._events = reader.events(run)
+        self._events = reader.events(run, sensed.ALL_OTHERS)
         self.facts = metadata.run_facts(info, self._events)
 
     def batches(self) -> Iterator[Rows]:

@@ -35,6 +35,7 @@ class Bench:
                 stations={"A1": self.stand.station},
                 instruments={self.stand.instrument.name: self.stand.instrument},
                 thermostats={},
+                switchboards={},
             ),
             self.faults,
             failed=lambda: self.failed,

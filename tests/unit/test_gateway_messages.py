@@ -210,6 +210,7 @@ def test_a_state_as_control_writes_it_fits_the_published_schema():
         "step_kind": "charge", "step_text": "charge: C/20", "step_count": 9, "step_time_s": 1.5,
         "test_time_s": 9.5, "expected_s": 100.0, "remaining_s": 90.5, "progress": 0.1,
         "voltage_V": 3.7, "current_A": 0.25, "temperature_degC": 25.0, "chamber_degC": None,
+        "sensors": {"top_degC": 25.5},
         "output_on": True, "output_owed": False, "charge_Ah": 0.1, "discharge_Ah": 0.0,
         "charge_Wh": 0.37, "discharge_Wh": 0.0, "utc_s": 1.8e9,
         "trip": {"check": "V1", "message": "4.30 V", "source": "aps1"},

@@ -64,6 +64,7 @@ class House:
             slots={"home": FIRST_BUS_SLOT},
             loops={"home": SimpleNamespace(instruments=[self.stand.instrument, pico])},
             instruments={"aps1": self.stand.instrument, "pico": pico},
+            switchboards={},
         )
         self.daemon = Supervisor.__new__(Supervisor)
         self.daemon.__dict__.update(

@@ -35,6 +35,7 @@ def lab(monkeypatch):
     lab = SimpleNamespace(
         drivers=drivers,
         visa_backend="@py",
+        safe_on=lambda name: frozenset(),
         instruments={
             name: SimpleNamespace(
                 resource=driver.line,

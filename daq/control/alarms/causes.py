@@ -47,6 +47,7 @@ class Cause(StrEnum):
     CHAMBER_DEAD = "chamber-dead"
     INSTRUMENT_SILENT = "instrument-silent"
     WRONG_INSTRUMENT = "wrong-instrument"
+    OUTPUT_FAILED = "output-failed"
 
     JOURNAL_FAILING = "journal-failing"
     DISK_LOW = "disk-low"
@@ -136,6 +137,7 @@ RULES: Mapping[Cause, Rule] = MappingProxyType(
         Cause.CHAMBER_DEAD: Rule(_PAGE, About.NAMED, quiet_s=LINK_QUIET_S),
         Cause.INSTRUMENT_SILENT: Rule(_PAGE, About.NAMED, quiet_s=LINK_QUIET_S),
         Cause.WRONG_INSTRUMENT: Rule(_TICKET, About.NAMED),
+        Cause.OUTPUT_FAILED: Rule(_PAGE, About.NAMED, quiet_s=LINK_QUIET_S),
         Cause.JOURNAL_FAILING: Rule(_PAGE, About.LAB, quiet_s=LINK_QUIET_S),
         Cause.DISK_LOW: Rule(_PAGE, About.LAB, quiet_s=LINK_QUIET_S),
         Cause.PROCESS_DIED: Rule(_TICKET, About.NAMED, quiet_s=LINK_QUIET_S),

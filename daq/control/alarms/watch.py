@@ -56,6 +56,7 @@ class Watch:
         self._served = _stations_of(bench)
         self._told: dict[str, Severity] = {}
         self._failing = ""
+        self._stuck: dict[str, str] = {}
         fades = Fades(limits.fade)
         self._observers = [
             Observer(station, alarms, limits, fades) for station in bench.stations.values()
@@ -74,6 +75,7 @@ class Watch:
             return
         self._look_at_s = now_s + LOOK_S
         self._look_at_links(now_s)
+        self._look_at_outputs()
         self._look_at_journal()
         self._look_at_children()
         for station in self._bench.stations.values():
@@ -106,6 +108,21 @@ class Watch:
             instrument=name,
             severity=severity,
         )
+
+    def _look_at_outputs(self) -> None:
+        """A stirrer that does not go on holds a run; a heater that does not go off is worse."""
+        for name, board in self._bench.switchboards.items():
+            failing = board.failing
+            if failing == self._stuck.get(name, ""):
+                continue
+            self._stuck[name] = failing
+            if failing:
+                stations = self._served.get(name, ())
+                self._alarms.raise_(
+                    Cause.OUTPUT_FAILED, failing, stations=stations, instrument=name
+                )
+            else:
+                self._alarms.end(Cause.OUTPUT_FAILED, instrument=name)
 
     def _is_gone(self, alarm: Alarm) -> bool:
         """Whether an earlier session said it of something that this lab does not have."""
@@ -141,11 +158,11 @@ class Watch:
 
     def _look_at_run(self, station: Station, now_s: float) -> None:
         conductor, name = station.conductor, station.name
-        if conductor.run and conductor.waits_for and not conductor.paused:
+        if conductor.run and conductor.waiting and not conductor.paused:
             since_s = self._waits_since_s.setdefault(name, now_s)
             if now_s - since_s >= PATIENCE_S and name not in self._waiting:
                 self._waiting.add(name)
-                message = f"the run waits: {conductor.waits_for}"
+                message = f"the run waits: {conductor.waiting}"
                 self._alarms.raise_(Cause.RUN_WAITS, message, station=name)
             return
         self._waits_since_s.pop(name, None)
@@ -159,7 +176,9 @@ def _stations_of(bench: Bench) -> Mapping[str, tuple[str, ...]]:
     served: dict[str, list[str]] = {}
     for station in bench.stations.values():
         wiring = station.wiring
-        refs = (wiring.cycler, wiring.thermometer, wiring.chamber, wiring.sweeper)
+        wired = (wiring.cycler, wiring.thermometer, wiring.chamber, wiring.sweeper)
+        named = (*station.sensors.wired.values(), *station.conductor.outputs.wired.values())
+        refs = (*wired, *named)
         for name in dict.fromkeys(ref.instrument for ref in refs if ref):
             served.setdefault(name, []).append(station.name)
     return {name: tuple(stations) for name, stations in served.items()}

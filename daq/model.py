@@ -196,6 +196,11 @@ class Spectrum:
         """Whether a current is imposed and the voltage measured."""
         return self.amplitude_A > 0.0
 
+    @property
+    def peak_A(self) -> float:
+        """Of a galvanostatic sweep: the largest current either way, DC and excitation together."""
+        return abs(self.bias_A) + 2.0**0.5 * self.amplitude_A
+
 
 @dataclass(frozen=True, slots=True)
 class SpectrumPoint:

@@ -154,6 +154,8 @@ def spectrum_script(
 ) -> str:
     """A sweep about the open-circuit voltage, which the script itself measures first.
 
+    A galvanostatic one needs no voltage: it is about its direct current.
+
     `meas_loop_eis` takes an absolute potential, and the host's last reading is older than the
     instrument's own. Single letters name the variables because old firmware knows no others.
     Autoranging spans `current_A` and potentials up to `voltage_V`.
@@ -164,6 +166,8 @@ def spectrum_script(
         current_A: smallest and largest current range, amperes.
         voltage_V: largest potential that may have to be ranged, volts.
     """
+    if spectrum.galvanostatic:
+        return _galvanostatic_script(spectrum, select, voltage_V)
     low, high = (literal(value) for value in current_A)
     most = literal(voltage_V)
     sweep = (
@@ -181,6 +185,36 @@ def spectrum_script(
         *bias,
         *("set_range_minmax da p p", "set_e p", "cell_on", "timer_start"),
         f"meas_loop_eis f r j {sweep}",
+        *_points(spectrum),
+    )
+
+
+def _galvanostatic_script(spectrum: Spectrum, select: Sequence[str], voltage_V: float) -> str:
+    """A sweep at a direct current (0: none), which flows as long as the sweep takes.
+
+    The current has one range, that of its peak: with a fixed current there is nothing to look for.
+    """
+    direct = literal(spectrum.bias_A)
+    most = literal(voltage_V)
+    sweep = (
+        f"{literal(spectrum.amplitude_A)} {literal(spectrum.from_Hz)} {literal(spectrum.to_Hz)}"
+        f" {count_points(spectrum)}i {direct}"
+    )
+    return _script(
+        *("var f", "var r", "var j", "var t", "cell_off"),
+        *select,
+        *("set_pgstat_mode 6", "set_max_bandwidth 1M"),
+        f"set_range ba {literal(spectrum.peak_A)}",
+        *(f"set_range ab {most}", f"set_autoranging ab 50m {most}"),
+        *(f"set_i {direct}", "cell_on", "timer_start"),
+        f"meas_loop_geis f r j {sweep}",
+        *_points(spectrum),
+    )
+
+
+def _points(spectrum: Spectrum) -> tuple[str, ...]:
+    """The body of a sweep's loop, and its end."""
+    return (
         *("pck_start", "pck_add f", "pck_add r", "pck_add j", "pck_end"),
         *("timer_get t", f"if t > {literal(spectrum.at_most_s)}"),
         *('send_string "time limit"', "breakloop", "endif"),

@@ -9,7 +9,10 @@ death included. There is no watchdog on the wire; the script's own time limit st
 UNCONFIRMED (no manual page or instrument seen): frequency limits of each family below 1 Hz and
 Nexus above 200 kHz; whether the amplitude is rms on a Pico; `mux_config` bits of a MUX8-R2 for
 four wires a channel; potential ranges beside those of the maker's examples; whether `on_finished:`
-runs after a runtime error (the driver opens the cell itself then).
+runs after a runtime error (the driver opens the cell itself then); of galvanostatic sweeps
+(`meas_loop_geis`, mode 6: EmStat4 and Nexus have it, Pico and Sensit have not): that a positive
+current charges a cell whose positive pole is the working electrode, that the amplitude is rms, and
+that `set_range ba` takes the smallest range that holds its value.
 """
 
 from __future__ import annotations
@@ -41,11 +44,12 @@ class Family:
     voltage_V: Span
     current_A: float
     frequency_Hz: Span
+    galvanostat: bool = True
 
 
 FAMILIES = {
-    "espico": Family("EmStat Pico", (-1.7, 2.0), 5e-3, (0.016, 200e3)),
-    "senswb": Family("Sensit Wearable", (-1.7, 2.0), 5e-3, (0.016, 200e3)),
+    "espico": Family("EmStat Pico", (-1.7, 2.0), 5e-3, (0.016, 200e3), False),
+    "senswb": Family("Sensit Wearable", (-1.7, 2.0), 5e-3, (0.016, 200e3), False),
     "es4_lr": Family("EmStat4 LR", (-3.0, 3.0), 10e-3, (1e-5, 200e3)),
     "es4_hr": Family("EmStat4 HR", (-6.0, 6.0), 100e-3, (1e-5, 200e3)),
     "mes4lr": Family("MultiEmStat4 LR", (-3.0, 3.0), 10e-3, (1e-5, 200e3)),
@@ -131,8 +135,13 @@ class PalmSens(Potentiostat[TextLine]):
 
     def range(self, channel: int) -> Range:
         """The family's limits; a full lithium cell is beyond a Pico and an EmStat4 LR."""
-        most = self._family.current_A
-        return Range(self._family.voltage_V, (-most, most), frequency_Hz=self._family.frequency_Hz)
+        family, most = self._family, self._family.current_A
+        return Range(
+            family.voltage_V,
+            (-most, most),
+            frequency_Hz=family.frequency_Hz,
+            galvanostatic_A=most if family.galvanostat else 0.0,
+        )
 
     def read(self) -> Mapping[int, Reading]:
         """Open-circuit voltages where the options ask for them; silent while a sweep runs."""
@@ -165,8 +174,8 @@ class PalmSens(Potentiostat[TextLine]):
         """Send the sweep's script; its output is `poll`'s.
 
         Raises:
-            InstrumentRefused: a sweep runs already, a frequency is out of range, or the
-                instrument does not take the script.
+            InstrumentRefused: a sweep runs already, a frequency or a current is out of range, or
+                the instrument does not take the script.
         """
         if (running := self._running()) is not None:
             raise InstrumentRefused(f"a sweep runs on channel {running.channel} already")
@@ -174,6 +183,11 @@ class PalmSens(Potentiostat[TextLine]):
         for frequency in (spectrum.from_Hz, spectrum.to_Hz):
             if not low <= frequency <= high:
                 raise InstrumentRefused(f"{frequency} Hz is outside {low} to {high} Hz")
+        most_A = self.range(channel).galvanostatic_A
+        if spectrum.galvanostatic and spectrum.peak_A > most_A:
+            raise InstrumentRefused(
+                f"a sweep with a peak of {spectrum.peak_A:g} A; it can do {most_A:g} A"
+            )
         script = methodscript.spectrum_script(
             spectrum, self._select(channel), (1e-6, self._family.current_A), self._top_voltage()
         )

@@ -47,7 +47,7 @@ _SCRIPT_COMMANDS = {
     "set_script_output": 52, "abort": 62, "timer_start": 63, "timer_get": 64, "set_range": 65,
     "set_range_minmax": 66, "int_to_float": 71, "float_to_int": 72, "set_acquisition_frac": 80,
     "mux_config": 81, "mux_get_channel_count": 82, "mux_set_channel": 83,
-    "set_acquisition_frac_autoadjust": 91, "alter_vartype": 92,
+    "set_i": 68, "meas_loop_geis": 70, "set_acquisition_frac_autoadjust": 91, "alter_vartype": 92,
 }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from daq.control.switches import Outputs
 from daq.control.thermostat import Thermostat
 from daq.errors import InstrumentError, NotEnergised
 from daq.logs import get_logger
-from daq.model import EventKind, MeasurementState, Sample, SpectrumPoint, Trip
+from daq.model import EventKind, MeasurementState, Sample, Spectrum, SpectrumPoint, Trip
 from daq.protocol.program import (
     AbortSweep,
     Action,
@@ -154,6 +154,7 @@ class Conductor:
         run = self.run
         if run is None or not (valid(sample.reading.voltage_V) and valid(sample.reading.current_A)):
             return False
+        self._guard.charge.beside_A = self.sweeper.direct_A(self.name) if self.sweeper else 0.0
         seen = self._observe(run, sample)
         run.before(seen)
         self._lasted_s = run.engine.step_time_at(seen.time_s)
@@ -231,7 +232,7 @@ class Conductor:
         return Observation(
             sample.time_s + run.offset_s,
             reading.voltage_V,
-            reading.current_A,
+            reading.current_A + self._guard.charge.beside_A,
             climate.cell_degC,
             climate.chamber_degC,
             self._sweep,
@@ -313,6 +314,8 @@ class Conductor:
         if opposed := self.sweeper.request(self, self._sweep_channel, action.spectrum):
             self._sweep = ""
             self._wait_for(opposed, sample)
+        elif text := _not_measured(action.spectrum):
+            self._reports.note(EventKind.NOTE, text=text)
 
     def _abort_sweep(self, action: AbortSweep, sample: Sample) -> None:
         self._sweep = ""
@@ -479,7 +482,23 @@ class Conductor:
 
     def _release(self) -> None:
         self.haste.rest()
+        self._guard.charge.beside_A = 0.0
         if self.sweeper:
             self.sweeper.abort(self.name)
         if self.thermostat:
             self.thermostat.release(self.name)
+
+
+def _not_measured(spectrum: Spectrum) -> str:
+    """What is to be known of the charge that a spectrum moves; empty where it moves none."""
+    if spectrum.bias_A:
+        return (
+            f"{spectrum.bias_A:g} A flow through the potentiostat while the spectrum is measured: "
+            "they are recorded and counted as commanded, no instrument measures them"
+        )
+    if spectrum.bias_V:
+        return (
+            f"the potentiostat holds {spectrum.bias_V:g} V against the open-circuit voltage: "
+            "what flows meanwhile is neither measured nor counted"
+        )
+    return ""

@@ -28,11 +28,11 @@ from daq.control.status import number
 from daq.driver import Range
 from daq.errors import CommandRefused
 from daq.journal import Journal
-from daq.model import Cell, ChannelRef, Command, EventKind, Limits, RunInfo
+from daq.model import Cell, ChannelRef, Command, EventKind, Limits, RunInfo, Spectrum
 from daq.protocol.compile import compile_protocol
 from daq.protocol.condition import Condition
 from daq.protocol.engine import Engine
-from daq.protocol.program import Program
+from daq.protocol.program import Program, Step
 from daq.protocol.source import ProtocolSource, parse_protocol
 
 
@@ -174,10 +174,22 @@ class Starter:
                     f"the program switches {name!r}; {station.name} has no such output",
                     remedy=f"`outputs` of the station has: {', '.join(sorted(known)) or 'none'}",
                 )
+        for step in program.steps:
+            if step.spectrum and step.spectrum.galvanostatic:
+                self._refuse_spectrum(station, step, step.spectrum)
         for condition in program.conditions:
             for part in condition.comparisons():
                 if part.sensor:
                     self._refuse_sensor(station, part)
+
+    def _refuse_spectrum(self, station: Station, step: Step, spectrum: Spectrum) -> None:
+        most_A = self._range_of(station.wiring.sweeper).galvanostatic_A
+        if spectrum.peak_A > most_A and station.wiring.sweeper:
+            able = f"up to {most_A:g} A" if most_A else "no galvanostatic spectra"
+            raise CommandRefused(
+                f"step {step.number}, {step.place}: a spectrum with a peak of "
+                f"{spectrum.peak_A:.4g} A; {station.wiring.sweeper} can do {able}"
+            )
 
     def _refuse_sensor(self, station: Station, condition: Condition) -> None:
         sensors, name = station.sensors, condition.sensor

@@ -42,6 +42,15 @@ class Sweeper:
         self._bus = bus
         self._claims = Claims(instrument.name)
         self._customer: Customer | None = None
+        self._direct_A = 0.0
+
+    def direct_A(self, station: str) -> float:
+        """The DC current that the potentiostat was told to drive through a station's cell, now.
+
+        Commanded, not measured: a galvanostat holds it, or ends its script.
+        """
+        customer = self._customer
+        return self._direct_A if customer and customer.name == station else 0.0
 
     @property
     def busy(self) -> bool:
@@ -97,6 +106,7 @@ class Sweeper:
             self._instrument.failed(error)
             self._end(customer, MeasurementState.FAILED, f"the sweep did not start: {error}")
             return
+        self._direct_A = spectrum.bias_A
         self._customer = customer
 
     def _abort(self, station: str) -> None:

@@ -17,6 +17,7 @@ _SHORTEST_POINT_S = 0.2  # of a spectrum, above about 15 Hz
 _PERIODS = 3.0  # measured per point below that
 _MOST_POINTS = 1e9
 _MODES = (0, 2, 3, 4, 5, 6)
+_GALVANOSTAT = 6
 
 Point = tuple[float, Callable[[], None]]
 """How long a point takes, and what measures it at its end."""
@@ -88,7 +89,7 @@ class Run(Language):
     def do_set_pgstat_mode(self, command: Command) -> Time:
         """Choose the mode of the channel; 0 is off."""
         (mode,) = self.numbers(*command.arguments)
-        if mode not in _MODES:
+        if mode not in _MODES or (mode == _GALVANOSTAT and not self._pgstat.family.galvanostat):
             raise ScriptError(0x0021)
         self._pgstat.channel.mode = int(mode)
         return iter(())
@@ -119,6 +120,11 @@ class Run(Language):
     def do_set_e(self, command: Command) -> Time:
         """Set the potential."""
         self._pgstat.set_e(*self.numbers(*command.arguments))
+        return iter(())
+
+    def do_set_i(self, command: Command) -> Time:
+        """Set the current of a galvanostat."""
+        self._pgstat.set_i(*self.numbers(*command.arguments))
         return iter(())
 
     def do_cell_on(self, command: Command) -> Time:
@@ -238,6 +244,29 @@ class Run(Language):
             for hertz in _frequencies(first_Hz, last_Hz, self.whole(count))
         )
         return self._measure(0x000D, points, command.body)
+
+    def do_meas_loop_geis(self, command: Command) -> Time:
+        """Impedance at frequencies on a logarithmic grid, at a direct current."""
+        *results, amplitude, first, last, count, amps = command.arguments
+        amplitude_A, first_Hz, last_Hz, direct_A = self.numbers(amplitude, first, last, amps)
+        self._pgstat.check_galvanic_sweep(amplitude_A, direct_A, first_Hz, last_Hz)
+        if not self._pgstat.is_on:
+            raise ScriptError(0x4027)
+        self._pgstat.set_i(direct_A)
+        peak_A = abs(direct_A) + 2.0**0.5 * amplitude_A
+        points = (
+            (
+                max(_PERIODS / hertz, _SHORTEST_POINT_S),
+                partial(self._galvanic_point, results, hertz, peak_A),
+            )
+            for hertz in _frequencies(first_Hz, last_Hz, self.whole(count))
+        )
+        return self._measure(0x000E, points, command.body)
+
+    def _galvanic_point(self, results: list[Argument], hertz: float, peak_A: float) -> None:
+        values = (Value(hertz, "dc"), *self._pgstat.impedance_at(hertz, peak_A))
+        for name, value in zip(results, values, strict=True):
+            self.store(name, value)
 
     def _point(self, results: list[Argument], hertz: float, amplitude_V: float) -> None:
         values = (Value(hertz, "dc"), *self._pgstat.impedance(hertz, amplitude_V))

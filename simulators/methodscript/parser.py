@@ -18,6 +18,7 @@ _LOOP_ARGUMENTS = {
     "meas_loop_ocp": "out num num",
     "meas_loop_ca": "out out num num num",
     "meas_loop_eis": "out out out num num num num num",
+    "meas_loop_geis": "out out out num num num num num",
 }
 ARGUMENTS = {
     **_LOOP_ARGUMENTS,
@@ -52,6 +53,7 @@ ARGUMENTS = {
     "set_acquisition_frac": "num",
     "set_acquisition_frac_autoadjust": "num",
     "set_e": "num",
+    "set_i": "num",
     "cell_on": "",
     "cell_off": "",
     "meas": "num out type",

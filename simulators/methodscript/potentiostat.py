@@ -22,6 +22,7 @@ _MAGNITUDE_NOISE = 1e-3  # of |Z|, one sigma
 _PHASE_NOISE_RAD = 0.05 * pi / 180.0
 _VOLTAGE_NOISE_V = 50e-6
 _CURRENT_NOISE = 1e-4  # of the range
+_GALVANOSTAT = 6  # mode
 _POTENTIAL_RANGE = 6  # the 1 V range; EIS reports it beside the imaginary part
 
 Ranges = tuple[tuple[int, float], ...]
@@ -43,6 +44,7 @@ class Family:
     frequency_Hz: tuple[float, float]
     amplitude_V: float
     channels: int = 1
+    galvanostat: bool = True
 
 
 _PICO: Ranges = (
@@ -56,8 +58,8 @@ _NEXUS: Ranges = (
 FAMILIES = {
     family.prefix: family
     for family in (
-        Family("espico", (-1.7, 2.0), _PICO, (0.016, 200e3), 0.25, channels=2),
-        Family("senswb", (-1.7, 2.0), _PICO, (0.016, 200e3), 0.25),
+        Family("espico", (-1.7, 2.0), _PICO, (0.016, 200e3), 0.25, 2, galvanostat=False),
+        Family("senswb", (-1.7, 2.0), _PICO, (0.016, 200e3), 0.25, galvanostat=False),
         Family("es4_lr", (-3.0, 3.0), _ES4, (1e-5, 200e3), 0.9),
         Family("es4_hr", (-6.0, 6.0), (*_ES4, (27, 100e-3)), (1e-5, 200e3), 0.9),
         Family("nexus1", (-10.0, 10.0), _NEXUS, (1e-5, 1e6), 1.0),
@@ -71,6 +73,7 @@ class _Channel:
 
     mode: int = 0
     e_V: float = 0.0
+    i_A: float = 0.0
     autorange_A: tuple[float, float] = (0.0, 1e9)
     driven: Position | None = None
 
@@ -136,6 +139,15 @@ class Potentiostat:
         self.channel.e_V = volts
         self._drive()
 
+    def set_i(self, amps: float) -> None:
+        """Set the current that the closed relay drives."""
+        if self.channel.mode != _GALVANOSTAT:
+            raise ScriptError(0x0023)
+        if abs(amps) > self.family.ranges[-1][1]:
+            raise ScriptError(0x0012)
+        self.channel.i_A = amps
+        self._drive()
+
     def switch_on(self) -> None:
         """Close the relay."""
         if self.channel.mode == 0:
@@ -160,7 +172,14 @@ class Potentiostat:
             self._drive()
 
     def _drive(self) -> None:
-        if self.channel.driven is not None:
+        if self.channel.driven is None:
+            return
+        if self.channel.mode == _GALVANOSTAT:
+            low, high = self.family.voltage_V
+            amps = self.channel.i_A
+            end_V = high if amps > 0.0 else low
+            self.channel.driven.drive(end_V, max(amps, 0.0), max(-amps, 0.0))
+        else:
             most = self.family.ranges[-1][1] * _CRITICAL
             self.channel.driven.drive(self.channel.e_V, most, most)
 
@@ -198,6 +217,33 @@ class Potentiostat:
         if not (low <= first_Hz <= high and low <= last_Hz <= high):
             raise ScriptError(0x0011)
 
+    def check_galvanic_sweep(
+        self, amplitude_A: float, direct_A: float, first_Hz: float, last_Hz: float
+    ) -> None:
+        """Refuse a galvanostatic sweep that the instrument cannot do, or not in this range."""
+        low, high = self.family.frequency_Hz
+        if self.channel.mode != _GALVANOSTAT:
+            raise ScriptError(0x0023)
+        peak_A = abs(direct_A) + sqrt(2.0) * amplitude_A
+        if not 0.0 < peak_A <= 1.0001 * self._fixed_range()[1] or amplitude_A <= 0.0:
+            raise ScriptError(0x0012)
+        if not (low <= first_Hz <= high and low <= last_Hz <= high):
+            raise ScriptError(0x0011)
+
+    def _fixed_range(self) -> tuple[int, float]:
+        """The smallest range that holds what `set_range` asked for; the largest before it did."""
+        asked_A = min(self.channel.autorange_A[1], self.family.ranges[-1][1])
+        return next(r for r in self.family.ranges if r[1] >= 0.999 * asked_A)
+
+    def impedance_at(self, frequency_Hz: float, peak_A: float) -> tuple[Value, Value]:
+        """Measured real and imaginary part at one frequency, with a current that is given."""
+        position = self.channel.driven
+        if position is not None:
+            position.advance()
+        true = complex(nan, nan) if position is None else position.impedance(frequency_Hz)
+        code, full = self._fixed_range()
+        return self._seen(true, 0 if peak_A >= 0.05 * full else _UNDERLOAD, code)
+
     def impedance(self, frequency_Hz: float, amplitude_V: float) -> tuple[Value, Value]:
         """Measured real and imaginary part at one frequency.
 
@@ -208,7 +254,11 @@ class Potentiostat:
         true = complex(nan, nan) if position is None else position.impedance(frequency_Hz)
         peak = abs(direct) + sqrt(2.0) * amplitude_V / abs(true)
         code, full, status = self._range(peak)
-        size = self.perturb.value("impedance_ohm", abs(true) * max(1.0, peak / full))
+        return self._seen(true * max(1.0, peak / full), status, code)
+
+    def _seen(self, true: complex, status: int, code: int) -> tuple[Value, Value]:
+        """An impedance as the instrument shows it, with its noise."""
+        size = self.perturb.value("impedance_ohm", abs(true))
         size *= self.dice.gauss(1.0, _MAGNITUDE_NOISE)
         measured = size * cmath.exp(
             1j * (cmath.phase(true) + self.dice.gauss(0.0, _PHASE_NOISE_RAD))

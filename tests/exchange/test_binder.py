@@ -340,3 +340,75 @@ def test_the_sentinel_gets_the_contacts_of_an_mb2_as_they_were_read_last() -> No
         driver.setup()
         (exchange,) = driver.off_exchanges(1)
     assert exchange.send == with_crc(bytes.fromhex("07 06 11 58 01 47"))
+
+
+# Humidity.
+
+
+def test_an_mb2_gets_its_humidity_and_the_contact_that_lets_it_regulate_and_no_other() -> None:
+    driver, line = mb2(
+        writes(0x114E, *to_words(55.0)),
+        reads(0x114E, *to_words(55.0)),
+        reads(0x1158, 0x0143),
+        writes_one(0x1158, 0x0142),  # it goes on idling
+        reads(0x1158, 0x0142),
+        humidity=True,
+    )
+    with line:
+        driver.set_humidity(55.0)
+
+
+def test_an_mb1_gets_its_humidity_in_manual_and_in_basic_mode() -> None:
+    fifty = to_words(50.0)
+    driver, line = mb1(
+        writes(0x1583, *fifty),
+        reads(0x1583, *fifty),
+        writes(0x1571, *fifty),
+        reads(0x1571, *fifty),
+        humidity=True,
+    )
+    with line:
+        driver.set_humidity(50.0)
+
+
+def test_a_humidity_that_does_not_take_is_noticed() -> None:
+    written, old = to_words(55.0), to_words(0.0)
+    driver, line = mb2(writes(0x114E, *written), reads(0x114E, *old), humidity=True)
+    with line, pytest.raises(ReadbackMismatch, match="0 % r.h., not 55 % r.h."):
+        driver.set_humidity(55.0)
+
+
+def test_a_contact_that_stays_is_noticed() -> None:
+    words = to_words(55.0)
+    driver, line = mb2(
+        writes(0x114E, *words),
+        reads(0x114E, *words),
+        reads(0x1158, 0x0003),
+        writes_one(0x1158, 0x0002),
+        reads(0x1158, 0x0003),
+        humidity=True,
+    )
+    with line, pytest.raises(ReadbackMismatch, match="humidity is off"):
+        driver.set_humidity(55.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "pct"),
+    [
+        ({}, 50.0),
+        ({"humidity": True}, 9.9),
+        ({"humidity": True}, 80.1),
+        ({"humidity": True}, math.nan),
+    ],
+)
+def test_a_humidity_that_the_chamber_has_not_never_reaches_the_wire(options, pct) -> None:
+    driver, line = mb2(**options)
+    with line, pytest.raises(InstrumentRefused, match="humidity_range"):
+        driver.set_humidity(pct)
+
+
+def test_what_may_be_asked_for_is_an_option() -> None:
+    assert mb2()[0].range(1).humidity_pct is None
+    assert mb2(humidity=True)[0].range(1).humidity_pct == (10.0, 80.0)
+    wider, _ = mb2(humidity=True, humidity_range=[10, 98])
+    assert wider.range(1).humidity_pct == (10.0, 98.0)

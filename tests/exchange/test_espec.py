@@ -294,3 +294,37 @@ def test_the_sentinel_gets_one_setting_whose_echo_is_the_proof(
     assert all(re.fullmatch(exchange.expect, answer) for answer in answers)
     refusals = (b"NA:PROTECT ON\r\n", b"OK:MODE,CONSTANT\r\n", b"OK:MODE,STANDBY")
     assert not any(re.fullmatch(exchange.expect, answer) for answer in refusals)
+
+
+# Humidity.
+
+
+def humid(*steps: tuple[str, Answer]) -> tuple[Espec, ScriptedText]:
+    driver, line = espec(("ROM?", "EHS-211 Ver. 1.02"), ("TYPE?", "T,T,S2,160.0"), *steps)
+    driver.identify()
+    return driver, line
+
+
+def test_a_humidity_is_written_and_read_back() -> None:
+    driver, line = humid(("HUMI, S60.0", "OK:HUMI, S60.0"), ("HUMI?", "50,60,100,0"))
+    with line:
+        driver.set_humidity(60.0)
+
+
+@pytest.mark.parametrize("answer", ["50,OFF,100,0", "50,50,100,0"])
+def test_a_humidity_that_does_not_take_is_noticed(answer: str) -> None:
+    driver, line = humid(("HUMI, S60.0", "OK:HUMI, S60.0"), ("HUMI?", answer))
+    with line, pytest.raises(ReadbackMismatch, match="not 60 %"):
+        driver.set_humidity(60.0)
+
+
+def test_a_chamber_with_a_wet_sensor_tells_which_humidities_may_be_asked_for() -> None:
+    driver, line = humid(("TEMP?", "24.1,25.0,150.0,-40.0"), ("HUMI?", "50,OFF,98,20"))
+    with line:
+        assert driver.range(1).humidity_pct == (20.0, 98.0)
+
+
+def test_a_humidity_beyond_the_limits_is_refused_in_the_chambers_words() -> None:
+    driver, line = humid(("HUMI, S99.0", "NA:DATA OUT OF RANGE"))
+    with line, pytest.raises(InstrumentRefused, match="beyond the alarm limits"):
+        driver.set_humidity(99.0)

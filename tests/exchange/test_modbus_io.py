@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from daq.errors import InstrumentRefused, NoReply, ReadbackMismatch
 from drivers.modbus_inputs import ModbusInputs, ModbusInputsOptions
+from drivers.modbus_outputs import ModbusOutputs, ModbusOutputsOptions
 from drivers.modbus_relays import ModbusRelays, ModbusRelaysOptions
 from tests.exchange.scripted import ScriptedRegisters, reads_coils, reads_inputs, writes_coil
 
@@ -91,3 +92,49 @@ def test_a_reading_says_which_relays_are_closed() -> None:
 def test_the_sentinel_gets_the_frame_that_opens_a_relay_and_its_echo() -> None:
     (exchange,) = relays().off_exchanges(2)
     assert exchange.send.startswith(bytes.fromhex("01 05 0011 0000"))
+
+
+def outputs(*script) -> ModbusOutputs:
+    line = ScriptedRegisters(*script)
+    return ModbusOutputs(line, ModbusOutputsOptions(outputs=2, address=0x10))
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_an_output_is_switched_and_its_coil_read_back(on: bool) -> None:
+    driver = outputs(writes_coil(0x11, on), reads_coils(0x10, False, on))
+    driver.switch(2, on)
+    driver.line.finished()
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_an_output_that_stays_as_it_was_is_noticed(on: bool) -> None:
+    driver = outputs(writes_coil(0x10, on), reads_coils(0x10, not on, False))
+    with pytest.raises(ReadbackMismatch, match=f"reads {'off' if on else 'on'}"):
+        driver.switch(1, on)
+
+
+def test_off_is_the_safe_state_which_may_be_on() -> None:
+    driver = outputs(
+        writes_coil(0x10, False),
+        reads_coils(0x10, False, False),
+        writes_coil(0x11, True),
+        reads_coils(0x10, False, True),
+    )
+    driver.safe_on = frozenset({2})
+    driver.off(1)
+    driver.off(2)
+    driver.line.finished()
+
+
+def test_the_sentinel_gets_the_frame_of_the_safe_state() -> None:
+    driver = outputs()
+    driver.safe_on = frozenset({2})
+    frames = [driver.off_exchanges(channel)[0].send for channel in (1, 2)]
+    assert frames[0].startswith(bytes.fromhex("01 05 0010 0000"))
+    assert frames[1].startswith(bytes.fromhex("01 05 0011 FF00"))
+
+
+@pytest.mark.parametrize("channel", [0, 3])
+def test_an_output_that_is_not_there_never_reaches_the_wire(channel: int) -> None:
+    with pytest.raises(InstrumentRefused, match="no output"):
+        outputs().switch(channel, True)

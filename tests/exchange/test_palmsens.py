@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -360,3 +361,60 @@ def test_the_sentinels_recipe_expects_what_an_idle_and_a_busy_instrument_answer(
         assert re.fullmatch(exchange.expect, reply)
     for unfinished in (b"Z\n", b"Z\n*\n", POINT.encode() + b"\n\n", b"tes4_lr1500\n"):
         assert not re.fullmatch(exchange.expect, unfinished)
+
+
+GALVANIC = Spectrum(1e3, 1e1, 1, 0.0, amplitude_A=1e-3, bias_A=5e-3, at_most_s=600)
+GALVANIC_SCRIPT = """\
+e
+var f
+var r
+var j
+var t
+cell_off
+set_pgstat_chan 0
+set_pgstat_mode 6
+set_max_bandwidth 1M
+set_range ba 6414214n
+set_range ab 3
+set_autoranging ab 50m 3
+set_i 5m
+cell_on
+timer_start
+meas_loop_geis f r j 1m 1k 10 3i 5m
+pck_start
+pck_add f
+pck_add r
+pck_add j
+pck_end
+timer_get t
+if t > 600
+send_string "time limit"
+breakloop
+endif
+endloop
+on_finished:
+cell_off
+"""
+
+
+def test_a_galvanostatic_sweep_is_a_script_of_its_own() -> None:
+    with ScriptedText(*IDENTIFY, (GALVANIC_SCRIPT, "e")) as line:
+        identified(line).start(1, GALVANIC)
+
+
+def test_a_galvanostatic_sweep_beyond_the_largest_range_never_reaches_the_wire() -> None:
+    with ScriptedText(*IDENTIFY) as line:
+        driver = identified(line)  # an EmStat4 LR: 10 mA
+        assert driver.range(1).galvanostatic_A == 10e-3
+        with pytest.raises(InstrumentRefused, match="10.* A"):
+            driver.start(1, replace(GALVANIC, bias_A=9e-3))
+
+
+@pytest.mark.parametrize("prefix", ["espico", "senswb"])
+def test_a_pico_and_a_sensit_are_no_galvanostats(prefix: str) -> None:
+    pico = ("t", [f"t{prefix}1500#Mar 12 2026 14:28:01", "R*"])
+    with ScriptedText(pico, *IDENTIFY[1:]) as line:
+        driver = identified(line)
+        assert driver.range(1).galvanostatic_A == 0.0
+        with pytest.raises(InstrumentRefused):
+            driver.start(1, replace(GALVANIC, to_Hz=100.0))

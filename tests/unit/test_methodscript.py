@@ -249,3 +249,26 @@ def test_flow_control_bytes_of_a_uart_do_not_hide_a_package() -> None:
 def test_a_line_that_no_sweep_sends_is_a_bad_reply(line: str) -> None:
     with pytest.raises(BadReply):
         taken(1, line)
+
+
+# Galvanostatic sweeps.
+
+
+def test_a_galvanostatic_sweep_is_told_its_direct_current_before_the_cell_is_on() -> None:
+    sweep = Spectrum(1e3, 10.0, 5, 0.0, amplitude_A=0.01, bias_A=-0.25, at_most_s=600)
+    lines = spectrum_script(sweep, ["set_pgstat_chan 0"], (1e-6, 1.0), 10.0).split("\n")
+    assert "set_pgstat_mode 6" in lines
+    assert lines.index("set_i -250m") < lines.index("cell_on")
+    assert "meas_loop_geis f r j 10m 1k 10 11i -250m" in lines
+    assert not any(line.startswith(("set_e", "meas_loop_ocp", "add_var")) for line in lines)
+    assert lines[-4:-1] == ["endloop", "on_finished:", "cell_off"]
+    assert "if t > 600" in lines
+
+
+def test_the_current_range_of_a_galvanostatic_sweep_holds_its_peak() -> None:
+    sweep = Spectrum(1e3, 10.0, 5, 0.0, amplitude_A=0.1, bias_A=0.2)
+    script = spectrum_script(sweep, [], (1e-6, 1.0), 10.0)
+    (line,) = [line for line in script.split("\n") if line.startswith("set_range ba")]
+    digits = line.removeprefix("set_range ba ").removesuffix("u").removesuffix("n")
+    assert float(digits) == pytest.approx(341421.356, rel=1e-3) or line.endswith("n")
+    assert sweep.peak_A == pytest.approx(0.2 + 0.1 * 2**0.5)

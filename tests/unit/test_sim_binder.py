@@ -225,6 +225,17 @@ def test_a_humid_mb2_has_a_humidity(mb2: Bench) -> None:
         mb2.words(0x100A, 2)
 
 
+def test_a_humid_mb2_regulates_only_with_its_contact_cleared() -> None:
+    humid = Bench({"humidity": True})
+    humid.write(0x114E, *DEGC_45)  # 45 as a float32, whatever its unit
+    humid.write(0x1158, 0x01)
+    humid.clock.advance(HOUR_S)
+    assert humid.chamber.setpoint_pct is None
+    humid.write(0x1158, 0x00)
+    humid.clock.advance(HOUR_S)
+    assert humid.number(0x100A) == pytest.approx(45.0, abs=0.5)
+
+
 # Faults of the box.
 
 

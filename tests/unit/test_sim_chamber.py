@@ -86,3 +86,13 @@ def test_warm_air_is_drier():
     before = chamber.humidity_pct
     watched(clock, chamber, 120)
     assert 0.0 < chamber.humidity_pct < 0.3 * before
+
+
+def test_a_regulated_humidity_goes_to_its_setpoint_while_the_chamber_runs():
+    clock, chamber = started(30.0)
+    chamber.set_humidity(70.0)
+    watched(clock, chamber, 60)
+    assert chamber.humidity_pct == pytest.approx(70.0, abs=0.5)
+    chamber.set_humidity(None)
+    watched(clock, chamber, 1)
+    assert chamber.humidity_pct < 45.0  # warm air, as it comes

@@ -182,3 +182,14 @@ def test_a_broken_sensor_reads_not_a_number(bench: Bench) -> None:
 def test_a_bad_option_is_refused_by_its_name(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         Bench(**options)
+
+
+def test_a_humidity_setpoint_is_kept_and_switched_off_again() -> None:
+    humid = Bench(humidity=True)
+    assert humid.ask("HUMI, S60.0") == "OK:HUMI, S60.0"
+    assert humid.ask("HUMI?").split(",")[1] == "60"
+    assert humid.ask("HUMI,SOFF") == "OK:HUMI,SOFF"
+    assert humid.ask("HUMI?").split(",")[1] == "OFF"
+    assert humid.ask("HUMI, S101") == "NA:DATA OUT OF RANGE"
+    assert humid.ask("HUMI, 50") == "NA:PARA ERR"
+    assert Bench().ask("HUMI, S60.0") == "NA:CONT NOT READY-1"

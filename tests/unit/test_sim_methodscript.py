@@ -208,3 +208,55 @@ def test_no_script_kills_the_box_and_the_host_gets_it_back(lines: list[str], how
 
 def test_hexadecimal_and_binary_literals_are_integers() -> None:
     assert literal("0x1Fi") == literal("0b11111") == Value(31, integer=True)
+
+
+GEIS = """\
+var f
+var r
+var j
+set_pgstat_chan 0
+set_pgstat_mode 6
+set_range ba 1
+set_i 500m
+cell_on
+meas_loop_geis f r j 50m 1k 10 3i 500m
+pck_start
+pck_add f
+pck_add r
+pck_add j
+pck_end
+endloop
+on_finished:
+cell_off
+"""
+
+
+def test_a_galvanostatic_sweep_drives_its_direct_current_through_the_cell(bench: Bench) -> None:
+    lines = bench.run(GEIS.replace("1k 10 3i", "1 100m 3i"), 120.0)
+    assert lines[0] == "M000E"
+    assert len([line for line in lines if line.startswith("P")]) == 3
+    ledger = bench.leads[1].ledger
+    assert ledger.peak_A == 0.5
+    assert ledger.charged_Ah > 0.0
+    assert not ledger.on
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (("mode 6", "mode 3"), "!0023: Line 7"),  # set_i is the galvanostat's
+        (("set_i 500m", "set_i 5"), "!0012: Line 7"),
+        (("j 50m 1k", "j 900m 1k"), "!0012: Line 9"),  # its peak is beyond the range
+        (("cell_on\n", ""), "!4027: Line 8"),
+        (("1k 10", "2M 10"), "!0011: Line 9"),
+    ],
+)
+def test_a_galvanostatic_sweep_that_cannot_be_is_a_runtime_error(
+    bench: Bench, change: tuple[str, str], error: str
+) -> None:
+    assert error in bench.run(GEIS.replace(*change))
+
+
+def test_a_pico_has_no_galvanostat() -> None:
+    lines = Bench(model="espico").run(GEIS)
+    assert "!0021: Line 5" in lines

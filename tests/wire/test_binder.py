@@ -35,13 +35,19 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBench]:
         "mb1_serial": f"modbus+rtu:{folder / 'mb1.pty'}",
         "mb2_serial": f"modbus+rtu:{folder / 'mb2.pty'}",
         "mb2_gateway": "modbus+tcp://127.0.0.1:0",
+        "mb1_humid": "modbus+rtu+tcp://127.0.0.1:0",
+        "mb2_humid": "modbus+rtu+tcp://127.0.0.1:0",
     }
     config = {
         "clock": {"factor": FACTOR},
         "chambers": {name: {"temperature": 23.0} for name in listen},
         "instruments": {
             name: entry
-            | {"listen": address, "chamber": name, "options": {"controller": name[:3], "unit": 5}}
+            | {
+                "listen": address,
+                "chamber": name,
+                "options": {"controller": name[:3], "unit": 5, "humidity": "humid" in name},
+            }
             for name, address in listen.items()
         },
     }
@@ -265,3 +271,15 @@ def test_the_worked_float_survives_the_whole_way(connect: Callable[..., Binder])
     driver = connect("mb2_tcp")
     driver.set_temperature(40.1)
     assert driver.line.read(0x114C, 2) == to_words(40.1) == [0x6666, 0x4220]
+
+
+@pytest.mark.parametrize("name", ["mb1_humid", "mb2_humid"])
+def test_a_humidity_is_regulated(name: str, connect: Callable[..., Binder]) -> None:
+    driver = connect(name, humidity=True)
+    driver.set_humidity(65.0)
+    driver.set_temperature(30.0)
+    deadline = time.monotonic() + DEADLINE_S
+    while abs(driver.read()[1].humidity_pct - 65.0) > 1.0:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert driver.read()[1].output_on

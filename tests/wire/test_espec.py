@@ -156,6 +156,18 @@ def test_a_wet_sensor_shows_on_the_wire(connect: Callable[[str], Espec]) -> None
     assert 0.0 < connect("lan").read()[1].humidity_pct <= 100.0
 
 
+def test_a_humidity_is_regulated(bench: RunningBench, connect: Callable[[str], Espec]) -> None:
+    driver = connect("lan")
+    assert driver.range(1).humidity_pct == (0.0, 100.0)
+    driver.set_humidity(65.0)
+    driver.set_temperature(30.0)
+    deadline = time.monotonic() + DEADLINE_S
+    while abs(driver.read()[1].humidity_pct - 65.0) > 1.0:
+        assert time.monotonic() < deadline
+    with pytest.raises(InstrumentRefused, match="beyond the alarm limits"):
+        driver.set_humidity(150.0)
+
+
 def test_a_tripped_thermostat_is_read_as_a_fault(
     bench: RunningBench, connect: Callable[[str], Espec]
 ) -> None:

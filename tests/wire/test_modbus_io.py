@@ -14,6 +14,7 @@ import pytest
 from daq.bus.resource import make_line, parse_resource
 from daq.errors import InstrumentRefused, NoReply, ReadbackMismatch
 from drivers.modbus_inputs import ModbusInputs, ModbusInputsOptions
+from drivers.modbus_outputs import ModbusOutputs, ModbusOutputsOptions
 from drivers.modbus_relays import ModbusRelays, ModbusRelaysOptions
 from simulators.client import RunningBench, running_bench
 
@@ -150,3 +151,20 @@ def test_the_sentinels_bytes_open_it(bench: RunningBench, relays: ModbusRelays) 
         other.sendall(exchange.send)
         assert re.fullmatch(exchange.expect, other.recv(100), re.DOTALL)
     assert not bench.ledger(CELL)["on"]
+
+
+def test_an_output_goes_on_and_off_on_the_wire(bench: RunningBench, name: str) -> None:
+    driver = connect(bench, name, ModbusOutputs, ModbusOutputsOptions(outputs=2))
+    driver.identify()
+    for on in (False, True, False):
+        driver.switch(2, on)
+        assert driver.read()[2].output_on is on
+    assert driver.read()[1].output_on  # the other one is as it was
+    driver.line.close()
+
+
+def test_more_outputs_than_there_are_are_refused(bench: RunningBench, name: str) -> None:
+    driver = connect(bench, name, ModbusOutputs, ModbusOutputsOptions(outputs=5))
+    with pytest.raises(InstrumentRefused, match="no such address"):
+        driver.identify()
+    driver.line.close()

@@ -187,6 +187,48 @@ def test_a_bias_is_held_against_the_open_circuit_voltage(
     assert bench.ledger("alone")["charged_Ah"] - before > 1e-5
 
 
+@pytest.mark.parametrize("bias_A", [0.0, 0.4, -0.4])
+def test_a_galvanostatic_spectrum_is_the_cells_own_and_its_direct_current_moves_charge(
+    bench: RunningBench, connect: Connect, bias_A: float
+) -> None:
+    driver = connect("nexus")
+    before = bench.ledger("alone")
+    sweep_ = Spectrum(1e4, 1e-1, 5, 0.0, amplitude_A=0.05, bias_A=bias_A, at_most_s=600)
+    driver.start(1, sweep_)
+    first_point(driver)
+    assert bench.state("alone")["current_A"] == pytest.approx(bias_A, abs=1e-6)
+    state, points, message = sweep(driver)
+    assert (state, message) == (MeasurementState.DONE, "")
+    assert not is_on(bench, "alone")
+    twin = Cell("nmc", CELLS["alone"], SOC, seed=f"{SEED} alone")
+    for point in points:
+        true = twin.impedance(point.frequency_Hz)
+        assert abs(complex(point.z_real_ohm, point.z_imag_ohm) - true) < 0.03 * abs(true)
+    after = bench.ledger("alone")
+    moved_As = 3600.0 * (
+        after["charged_Ah"]
+        - before["charged_Ah"]
+        - after["discharged_Ah"]
+        + before["discharged_Ah"]
+    )
+    at_0_1_Hz_s = 5 * 3 / 0.25  # the last points alone take about so long
+    assert moved_As * bias_A >= 0.0
+    assert abs(moved_As) >= abs(bias_A) * at_0_1_Hz_s
+
+
+def test_abort_in_the_middle_of_a_direct_current_opens_the_cell_at_once(
+    bench: RunningBench, connect: Connect
+) -> None:
+    driver = connect("nexus")
+    driver.start(1, replace(LONG, amplitude_V=0.0, amplitude_A=0.05, bias_A=0.3))
+    first_point(driver)
+    driver.abort()
+    assert not is_on(bench, "alone")
+    moved = bench.ledger("alone")["charged_Ah"]
+    time.sleep(0.1)
+    assert bench.ledger("alone")["charged_Ah"] == moved
+
+
 def test_points_are_there_before_the_sweep_ends_and_nothing_is_sent_meanwhile(
     bench: RunningBench, connect: Connect
 ) -> None:

@@ -83,7 +83,8 @@ class Observer:
             return
         self._seen_s, reading = sample.time_s, sample.reading
         if valid(reading.voltage_V) and valid(reading.current_A):
-            seen = sample.time_s, reading.voltage_V, reading.current_A
+            beside_A = self._station.guard.charge.beside_A  # of a potentiostat
+            seen = sample.time_s, reading.voltage_V, reading.current_A + beside_A
             self._say(Cause.INTERNAL_SHORT, self._short.see(*seen))
             self._say(Cause.SELF_DISCHARGE, self._rest.see(*seen))
         wiring = self._station.wiring

@@ -35,11 +35,14 @@ class Charge:
     Attributes:
         limit_Ah: Q1.
         window_Ah: Q2.
+        beside_A: what flows through the cell beside the cycler, which does not see it: the direct
+            current of a potentiostat.
     """
 
     def __init__(self) -> None:
         self.limit_Ah = inf
         self.window_Ah = inf
+        self.beside_A = 0.0
         self.net_Ah = 0.0
         self._lowest_Ah = 0.0
         self._highest_Ah = 0.0
@@ -66,7 +69,7 @@ class Charge:
 
     def check(self, sample: Sample) -> Trip | None:
         """Judge one sample of the cycler."""
-        current, now = sample.reading.current_A, sample.time_s
+        current, now = sample.reading.current_A + self.beside_A, sample.time_s
         if not valid(current):
             return None
         if self._last is not None:

@@ -37,7 +37,7 @@ _OVERLOAD = 9.9e37
 _LIST = re.compile(r"\(@([\d:,\s]*)\)")
 _SLOTS, _IN_A_SLOT = 3, 20
 _LONGEST_MESSAGE = 65536
-_FLAGS = ("CHAN", "TIME", "ALAR", "UNIT")
+_FLAGS: tuple[str, ...] = ("CHAN", "TIME", "ALAR", "UNIT")
 
 
 class KeysightDaq970a:
@@ -69,7 +69,7 @@ class KeysightDaq970a:
         self.identity = f"Keysight Technologies,DAQ970A,{given['serial']},A.02.04-00.16-11.29"
         self.kinds: dict[int, str] = {}
         self.scan: list[int] = []
-        self.flags = dict.fromkeys(_FLAGS, False)
+        self.flags: dict[str, bool] = dict.fromkeys(_FLAGS, False)
         self.source, self.interval_s = "IMM", 10.0
         self.memory: deque[tuple[int, float]] = deque(maxlen=_MEMORY)
         self._noise = {"TEMP": float(given["noise_K"]), "VOLT": float(given["noise_V"])}
@@ -293,7 +293,7 @@ _COMMANDS: dict[str, Handler] = {
     }.items()
     for spelling in scpi.spellings(pattern)
 }
-_QUERIES: dict[str, Handler] = {"*IDN?": Daq970aSession.identity} | {
+_ASKED: dict[str, Handler] = {
     f"{spelling}?": handler
     for pattern, handler in {
         "SYSTem:ERRor": Daq970aSession.error,
@@ -304,6 +304,9 @@ _QUERIES: dict[str, Handler] = {"*IDN?": Daq970aSession.identity} | {
     }.items()
     for spelling in scpi.spellings(pattern)
 }
+
+
+_QUERIES: dict[str, Handler] = {**_ASKED, "*IDN?": Daq970aSession.identity}
 
 
 def _find(header: str) -> Handler:

@@ -147,6 +147,7 @@ class Starter:
         if temperatures(program) and thermostat is None:
             raise CommandRefused(f"the program sets a temperature; {station.name} has no chamber")
         if thermostat and humidities(program) and not thermostat.regulates_humidity:
+            self._refuse_if_unknown(ChannelRef(thermostat.name))
             raise CommandRefused(f"the program sets a humidity; {thermostat.name} regulates none")
         if any(step.spectrum for step in program.steps) and station.conductor.sweeper is None:
             raise CommandRefused(f"the program measures EIS; {station.name} has no `eis`")
@@ -183,13 +184,21 @@ class Starter:
                     self._refuse_sensor(station, part)
 
     def _refuse_spectrum(self, station: Station, step: Step, spectrum: Spectrum) -> None:
+        if station.wiring.sweeper is None:
+            return  # said elsewhere
+        self._refuse_if_unknown(station.wiring.sweeper)
         most_A = self._range_of(station.wiring.sweeper).galvanostatic_A
-        if spectrum.peak_A > most_A and station.wiring.sweeper:
+        if spectrum.peak_A > most_A:
             able = f"up to {most_A:g} A" if most_A else "no galvanostatic spectra"
             raise CommandRefused(
                 f"step {step.number}, {step.place}: a spectrum with a peak of "
                 f"{spectrum.peak_A:.4g} A; {station.wiring.sweeper} can do {able}"
             )
+
+    def _refuse_if_unknown(self, ref: ChannelRef) -> None:
+        """What an instrument can do is asked from it after each connect."""
+        if not self._bench.instruments[ref.instrument].ranges:
+            raise CommandRefused(f"{ref.instrument} is offline", remedy="daq doctor LAB")
 
     def _refuse_sensor(self, station: Station, condition: Condition) -> None:
         sensors, name = station.sensors, condition.sensor

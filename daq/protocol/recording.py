@@ -9,7 +9,7 @@ from daq.protocol.program import RecordRule
 
 _ROUNDING_S = 1e-6
 """A hundred periods of 0.1 s add up to 9.99999999999998 s."""
-_EARLY, _EARLY_SPACINGS = 0.1, 0.5
+_EARLY, _EARLY_SPACINGS = 0.2, 0.5
 """A reply that comes a little sooner than the last one must not be put off to the next: a record
 may be so much of `every`, or of the distance of two samples, too early, whichever is less."""
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from daq.bus.line import LineSettings
-from daq.driver import Chamber, Cycler, DriverOptions, Logger, Potentiostat
+from daq.driver import Chamber, Cycler, DriverOptions, Logger, Potentiostat, Switch
 
 
 class ACycler(Cycler):
@@ -38,3 +38,7 @@ class APotentiostat(Potentiostat):
 
 class ALogger(Logger):
     """One that only measures."""
+
+
+class ASwitch(Switch):
+    """One that has outputs."""

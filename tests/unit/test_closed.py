@@ -209,3 +209,32 @@ def test_what_the_registry_knows_stands_under_the_toolkits_names_and_in_its_unit
     assert (battery.cathode.name, battery.cathode.loading) == ("NMC622", 17.2)
     assert battery.cathode.thickness == pytest.approx(68.0)
     assert (battery.anode.name, battery.electrolyte.name) == ("graphite", "1 M LiPF6")
+
+
+def test_auxiliary_sensors_are_a_table_of_their_own_and_no_events(tmp_path: Path) -> None:
+    info = runs.run_info()
+    entries = list(runs.formation(info))
+    last = entries.pop()
+    for number in range(7000):  # more than one batch
+        values = {"top_degC": 20.0 + number} | ({"can_V": 3.0} if number % 2 else {})
+        data = {"step": 1, "step_count": 1, "cycle": 1, "values": values}
+        entries.append(Event(EventKind.SENSORS, 1e9 + number, info.station, info.id, number, data))
+    runs.write(tmp_path / "journal.sqlite", (info, [*entries, last]))
+    with JournalReader(tmp_path / "journal.sqlite") as reader:
+        path = close(reader, tmp_path)
+    with h5py.File(path) as file:
+        rows = file["sensors"][:]
+        kinds = set(file["events"]["kind"])
+        described = json.loads(file["sensors"].attrs["metadata"])["extra_columns"]
+    assert len(rows) == 7000
+    assert rows["top_degC"][-1] == 7019.0
+    assert rows["can_V"][1] == 3.0
+    assert rows["can_V"][0] != rows["can_V"][0]
+    assert b"sensors" not in kinds
+    assert described["top_degC"]["units"] == "degC"
+    assert described["can_V"]["units"] == "V"
+
+
+def test_a_run_without_sensors_has_no_such_table(reader: JournalReader, tmp_path: Path) -> None:
+    with h5py.File(close(reader, tmp_path)) as file:
+        assert "sensors" not in file

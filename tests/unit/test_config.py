@@ -410,3 +410,57 @@ def test_an_instrument_is_not_read_faster_than_its_pauses_allow(
 def test_any_instrument_may_read_the_temperature(load: Any) -> None:
     text = edit("chamber: mk53", "chamber: mk53\n    temperature: pico.3")
     assert load(text).stations["A1"].temperature == ChannelRef("pico", 3)
+
+
+# Sensors and outputs.
+
+WIRED = edit(
+    "stations:",
+    f'  io: {{driver: "{DRIVERS}:ASwitch", resource: "modbus+tcp://127.0.0.1:502"}}\n'
+    f'  log: {{driver: "{DRIVERS}:ALogger", resource: "TCPIP::127.0.0.1::5027::SOCKET"}}\n'
+    "stations:",
+)
+
+
+def wired(text: str) -> str:
+    return edit("    cycler: aps1\n", f"    cycler: aps1\n    {text}\n", WIRED)
+
+
+def test_sensors_and_outputs_are_named_channels(load: Any) -> None:
+    text = wired(
+        "sensors: {top: log.103}\n    outputs: {stirrer: io.3, fan: {channel: io.4, safe: on}}"
+    )
+    lab = load(text)
+    station = lab.stations["A1"]
+    assert station.sensors == {"top": ChannelRef("log", 103)}
+    assert {name: one.safe_on for name, one in station.outputs.items()} == {
+        "stirrer": False,
+        "fan": True,
+    }
+    assert lab.outputs_of("io") == {3: False, 4: True}
+    assert lab.safe_on("io") == {4}
+    assert lab.safe_on("aps1") == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("sensors: {top: lag.103}", "no instrument is called 'lag'"),
+        ("sensors: {top-side: log.103}", "a plain word"),
+        ("outputs: {stirrer: oi.3}", "no instrument is called 'oi'"),
+        ("outputs: {stirrer: log.3}", "is not a switch"),
+        ("outputs: {stirrer: {channel: log.3}}", "is not a switch"),
+        ("outputs: {stirrer: {channel: io.3, safe: maybe}}", "on"),
+        ("outputs: {stirrer: io.3, lamp: io.3}", "io.3 is output stirrer of A1 already"),
+        ("relay: io.3\n    outputs: {stirrer: io.3}", "io.3 is relay of A1 already"),
+    ],
+)
+def test_sensors_and_outputs_that_cannot_be_are_refused(load: Any, text: str, said: str) -> None:
+    with pytest.raises(InputError, match=said) as refused:
+        load(wired(text))
+    assert refused.value.place is not None
+
+
+def test_a_relay_may_sit_on_the_module_of_the_outputs(load: Any) -> None:
+    station = load(wired("relay: io.1\n    outputs: {stirrer: io.3}")).stations["A1"]
+    assert station.relay == ChannelRef("io", 1)

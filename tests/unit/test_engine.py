@@ -800,3 +800,34 @@ class TestCheckpoint:
         engine.advance(at(60.5))
         assert engine.step_time_at(60.5) == 0.0
         assert not isnan(engine.test_time_s)
+
+
+def test_a_step_begins_when_its_output_is_on_and_nothing_is_counted_before():
+    engine = Engine(program(discharge(at_most_s=10.0)))
+    engine.start(at(0.0, amps=0.0))
+    engine.energised(1.5)
+    assert engine.step_time_s == 0.0
+    engine.advance(at(2.0, amps=-1.0))
+    assert engine.step_time_s == pytest.approx(0.5)
+    assert 3600.0 * engine.counters.discharge_Ah == pytest.approx(0.5)  # a rectangle, from 1.5 s
+    assert engine.advance(at(11.4, amps=-1.0)) == NOTHING
+    assert engine.advance(at(11.5, amps=-1.0)) != NOTHING
+
+
+def test_a_moment_before_the_last_observation_moves_no_clock():
+    engine = Engine(program(discharge(at_most_s=10.0)))
+    engine.start(at(5.0, amps=0.0))
+    engine.energised(4.0)
+    engine.advance(at(6.0, amps=-1.0))
+    assert engine.step_time_s == pytest.approx(1.0)
+
+
+def test_a_snapshot_between_on_and_the_next_sample_goes_on_as_the_engine_would_have():
+    engine = Engine(program(discharge(at_most_s=10.0)))
+    engine.start(at(0.0, amps=0.0))
+    engine.energised(1.5)
+    twin = Engine.restore(engine.program, json.loads(json.dumps(engine.snapshot())))
+    for one in (engine, twin):
+        one.advance(at(2.0, amps=-1.0))
+    assert twin.counters == engine.counters
+    assert twin.step_time_s == engine.step_time_s

@@ -134,3 +134,18 @@ def test_no_left_out_sample_is_late_or_far_from_the_last_kept_one(
         else:
             assert time_s - kept_s < every_s
             assert not abs(volts - kept_V) >= step_V
+
+
+def test_replies_that_come_a_little_early_do_not_cost_every_second_record():
+    keeper, rule = Keeper(), RecordRule(every_s=0.02)
+    times = [0.02 * tick + (0.0015 if tick % 2 else -0.0015) for tick in range(1, 200)]
+    kept = [time_s for time_s in times if keep(keeper, rule, time_s)]
+    assert len(kept) == len(times)
+
+
+def test_a_record_is_never_much_too_early():
+    keeper, rule = Keeper(), RecordRule(every_s=10.0)
+    kept = [tick * 0.6 for tick in range(1000) if keep(keeper, rule, tick * 0.6)]
+    spacings = {round(after - before, 6) for before, after in zip(kept, kept[1:], strict=False)}
+    assert spacings <= {9.6 + 0.6, 9.6 + 0.0, 10.2}
+    assert min(spacings) >= 9.0

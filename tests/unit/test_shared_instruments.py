@@ -285,3 +285,49 @@ def test_an_abort_that_fails_drops_the_link_for_the_next_open_to_end_the_script(
     bus.run()
     assert not sweeper._instrument.online
     assert not sweeper.busy
+
+
+# On the way to a target; and the humidity.
+
+
+def test_stations_agree_on_where_a_ramp_leads_and_not_on_each_setpoint(thermostat, bus, chamber):
+    assert thermostat.request("A1", 26.0, 40.0) == ""
+    assert thermostat.request("A2", 28.0, 40.0) == ""
+    bus.run()
+    assert thermostat.request("A1", 27.0, 40.0) == ""  # it has got further already
+    bus.run()
+    assert chamber.written == [28.0]
+    assert thermostat.request("A1", 30.0, 40.0) == ""
+    bus.run()
+    assert chamber.written == [28.0, 30.0]
+    assert thermostat.request("A3", 40.0, 41.0) == "mk56 is in use by A1, A2"
+
+
+def test_alone_a_station_may_go_back(thermostat, bus, chamber):
+    for degC in (30.0, 28.0):
+        thermostat.request("A1", degC, 40.0)
+        bus.run()
+    assert chamber.written == [30.0, 28.0]
+
+
+def test_a_humidity_is_written_before_the_temperature_and_once(thermostat, bus, chamber):
+    told = []
+    chamber.set_humidity = told.append
+    chamber.hooks["set"] = lambda: told.append("temperature")
+    thermostat.request("A1", 40.0, 40.0, 55.0)
+    bus.run()
+    assert told == [55.0, "temperature"]
+    thermostat.request("A1", 41.0, 41.0, 55.0)
+    bus.run()
+    assert told == [55.0, "temperature", "temperature"]
+    thermostat.lost()  # it may have forgotten
+    thermostat.serve()
+    assert told[3:] == [55.0, "temperature"]
+
+
+def test_who_asks_for_no_humidity_takes_it_as_it_is_and_another_one_waits(thermostat, bus):
+    assert thermostat.request("A1", 40.0, 40.0, 55.0) == ""
+    assert thermostat.request("A2", 40.0) == ""
+    assert thermostat.request("A3", 40.0, 40.0, 30.0) == "the humidity of mk56 is in use by A1"
+    thermostat.release("A1")
+    assert thermostat.request("A3", 40.0, 40.0, 30.0) == ""

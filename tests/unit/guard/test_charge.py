@@ -202,3 +202,11 @@ def test_each_cycle_is_judged_by_itself():
 
 def test_energy_that_was_never_charged_is_a_wrong_sign():
     assert judged(1.0, 1.0, 0.0, 3.0) is not None
+
+
+def test_a_current_that_flows_beside_the_cycler_counts_like_its_own():
+    rule = limited(1.0)
+    rule.beside_A = 1.0
+    trip, at_h = flow(rule, 0.0, 1.2, 0.0)
+    assert trip.check == "Q1"
+    assert at_h == pytest.approx(1.0, abs=0.02)

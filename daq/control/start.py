@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
-from math import inf, isnan
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +21,17 @@ from daq.config import Lab
 from daq.control.assembly import Bench
 from daq.control.choice import chosen_cell, chosen_protocol, refuse_if_mounted, strings
 from daq.control.documents import cell_document, cell_from, spans
-from daq.control.pace import too_fine, too_slow
+from daq.control.fit import Fit
 from daq.control.run import Run
 from daq.control.station import Station
 from daq.control.status import number
 from daq.driver import Range
 from daq.errors import CommandRefused
 from daq.journal import Journal
-from daq.model import Cell, ChannelRef, Command, EventKind, Limits, RunInfo, Spectrum
+from daq.model import Cell, ChannelRef, Command, EventKind, Limits, RunInfo
 from daq.protocol.compile import compile_protocol
-from daq.protocol.condition import Condition
 from daq.protocol.engine import Engine
-from daq.protocol.program import Program, Step
+from daq.protocol.program import Program
 from daq.protocol.source import ProtocolSource, parse_protocol
 
 
@@ -42,6 +41,7 @@ class Starter:
     def __init__(self, lab: Lab, bench: Bench, clock: LabClock, journal: Journal) -> None:
         self._lab = lab
         self._bench = bench
+        self._fit = Fit(bench, real_time=clock.factor == 1.0)
         self._clock = clock
         self._journal = journal
         self._ids: set[str] = set()
@@ -72,9 +72,7 @@ class Starter:
         refuse_if_mounted(cell.id, station, self._bench.stations.values())
         parameters = strings(command.arguments.get("parameters"))
         program = self._compile(source, cell, station, parameters)
-        self._refuse_if_lacking(station, program)
-        self._refuse_if_opposed(station, program)
-        self._refuse_if_too_slow(station, program)
+        self._fit.check(station, program)
         operator = str(command.arguments.get("operator") or command.client)
         protocol = _protocol_document(source, program, parameters) | {"released": released}
         info = self._info(station, cell, program, protocol, operator)
@@ -142,89 +140,6 @@ class Starter:
             if not self._bench.instruments[ref.instrument].online:
                 raise CommandRefused(f"{ref.instrument} is offline", remedy="daq doctor LAB")
 
-    def _refuse_if_opposed(self, station: Station, program: Program) -> None:
-        thermostat = station.conductor.thermostat
-        if temperatures(program) and thermostat is None:
-            raise CommandRefused(f"the program sets a temperature; {station.name} has no chamber")
-        if thermostat and humidities(program) and not thermostat.regulates_humidity:
-            self._refuse_if_unknown(ChannelRef(thermostat.name))
-            raise CommandRefused(f"the program sets a humidity; {thermostat.name} regulates none")
-        if any(step.spectrum for step in program.steps) and station.conductor.sweeper is None:
-            raise CommandRefused(f"the program measures EIS; {station.name} has no `eis`")
-        if thermostat is None or thermostat.sharing != "refuse":
-            return
-        for other in self._bench.stations.values():
-            run = other.conductor.run
-            if other is station or run is None or other.conductor.thermostat is not thermostat:
-                continue
-            for asked, unit in ((temperatures, "degC"), (humidities, "%")):
-                mine, theirs = asked(program), asked(run.engine.program)
-                if mine and theirs and len(mine | theirs) > 1:
-                    raise CommandRefused(
-                        f"{thermostat.name} is shared with {other.name}, whose program sets "
-                        f"{_listed(theirs, unit)}; this one sets {_listed(mine, unit)}",
-                        remedy="wait for it, or write `sharing: wait` in the lab file",
-                    )
-
-    def _refuse_if_lacking(self, station: Station, program: Program) -> None:
-        """What the program names must be wired to the station."""
-        known = station.conductor.outputs.names
-        for name in sorted({name for step in program.steps for name, _ in step.outputs}):
-            if name not in known:
-                raise CommandRefused(
-                    f"the program switches {name!r}; {station.name} has no such output",
-                    remedy=f"`outputs` of the station has: {', '.join(sorted(known)) or 'none'}",
-                )
-        for step in program.steps:
-            if step.spectrum and step.spectrum.galvanostatic:
-                self._refuse_spectrum(station, step, step.spectrum)
-        for condition in program.conditions:
-            for part in condition.comparisons():
-                if part.sensor:
-                    self._refuse_sensor(station, part)
-
-    def _refuse_spectrum(self, station: Station, step: Step, spectrum: Spectrum) -> None:
-        if station.wiring.sweeper is None:
-            return  # said elsewhere
-        self._refuse_if_unknown(station.wiring.sweeper)
-        most_A = self._range_of(station.wiring.sweeper).galvanostatic_A
-        if spectrum.peak_A > most_A:
-            able = f"up to {most_A:g} A" if most_A else "no galvanostatic spectra"
-            raise CommandRefused(
-                f"step {step.number}, {step.place}: a spectrum with a peak of "
-                f"{spectrum.peak_A:.4g} A; {station.wiring.sweeper} can do {able}"
-            )
-
-    def _refuse_if_unknown(self, ref: ChannelRef) -> None:
-        """What an instrument can do is asked from it after each connect."""
-        if not self._bench.instruments[ref.instrument].ranges:
-            raise CommandRefused(f"{ref.instrument} is offline", remedy="daq doctor LAB")
-
-    def _refuse_sensor(self, station: Station, condition: Condition) -> None:
-        sensors, name = station.sensors, condition.sensor
-        if name not in sensors.names:
-            known = ", ".join(sorted(sensors.names)) or "none"
-            raise CommandRefused(
-                f"`{condition.text}`: {station.name} has no sensor {name!r}",
-                remedy=f"`sensors` of the station has: {known}",
-            )
-        measured = sensors.unit_of(name)
-        if measured and condition.unit and measured != condition.unit:
-            raise CommandRefused(
-                f"`{condition.text}`: the sensor measures {measured}, not {condition.unit}"
-            )
-
-    def _refuse_if_too_slow(self, station: Station, program: Program) -> None:
-        if self._clock.factor != 1.0:  # the hours of a simulated cell are between two samples
-            return
-        cycler = station.output.instrument
-        if why := too_slow(program, station.home.period_s):
-            remedy = "shorten `period` of its bus, or give a hold without one a `current`"
-            raise CommandRefused(f"{station.name}: {why}", remedy=remedy)
-        if why := too_fine(program, cycler.fastest_s):
-            remedy = "make the profile coarser, or use a cycler that is read faster"
-            raise CommandRefused(f"{station.name}: {why}", remedy=remedy)
-
     # Making.
 
     def _compile(
@@ -242,20 +157,15 @@ class Starter:
 
     def _range(self, station: Station) -> Range:
         """What the station's instruments can do together."""
-        cycler = self._range_of(station.wiring.cycler)
-        chamber = self._range_of(station.wiring.chamber)
-        sweeper = self._range_of(station.wiring.sweeper)
+        cycler = self._fit.range_of(station.wiring.cycler)
+        chamber = self._fit.range_of(station.wiring.chamber)
+        sweeper = self._fit.range_of(station.wiring.sweeper)
         return Range(
             voltage_V=cycler.voltage_V,
             current_A=cycler.current_A,
             temperature_degC=chamber.temperature_degC,
             frequency_Hz=sweeper.frequency_Hz,
         )
-
-    def _range_of(self, ref: ChannelRef | None) -> Range:
-        if ref is None:
-            return Range()
-        return self._bench.instruments[ref.instrument].ranges.get(ref.channel, Range())
 
     def _info(
         self,
@@ -341,23 +251,8 @@ def roles(station: Station) -> dict[str, ChannelRef]:
     return {role: ref for role, ref in (named | sensors | outputs).items() if ref is not None}
 
 
-def temperatures(program: Program) -> set[float]:
-    """The chamber temperatures that a program asks for, degC."""
-    return {step.soak.temperature_degC for step in program.steps if step.soak}
-
-
-def humidities(program: Program) -> set[float]:
-    """The relative humidities that a program asks for, %."""
-    asked = {step.soak.humidity_pct for step in program.steps if step.soak}
-    return {value for value in asked if not isnan(value)}
-
-
 def _required(station: Station) -> list[ChannelRef]:
     return [ref for ref in (station.wiring.cycler, station.wiring.thermometer) if ref]
-
-
-def _listed(values: set[float], unit: str) -> str:
-    return ", ".join(f"{value:g} {unit}" for value in sorted(values))
 
 
 def _station_document(station: Station) -> dict[str, Any]:

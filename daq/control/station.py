@@ -33,6 +33,7 @@ from daq.errors import InstrumentError
 from daq.journal import Journal, Kept
 from daq.logs import get_logger
 from daq.model import (
+    ChannelRef,
     Event,
     EventKind,
     Mode,

@@ -20,6 +20,7 @@ from daq.control.claims import Claims
 from daq.control.instrument import Instrument
 from daq.driver import Chamber
 from daq.errors import InstrumentError
+from daq.model import Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +52,10 @@ class Thermostat:
         self._wishing = threading.Lock()  # held for microseconds; stations ask from many threads
 
     @property
-    def regulates_humidity(self) -> bool:
-        """Whether a humidity may be asked for; false until the chamber has been spoken to."""
-        return any(found.humidity_pct for found in self._instrument.ranges.values())
+    def humidity_pct(self) -> Span | None:
+        """Relative humidities that may be asked for; None where the chamber has none."""
+        spans = (found.humidity_pct for found in self._instrument.ranges.values())
+        return next((span for span in spans if span), None)
 
     def request(
         self,

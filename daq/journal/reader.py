@@ -215,7 +215,7 @@ class JournalReader:
             found = (event_from(row) for row in rows)
             return [event for event in found if kinds is None or event.kind in kinds]
 
-    def events_of(self, run: str, kind: EventKind, batch: int = 5000) -> Iterator[list[Event]]:
+    def events_of(self, run: str, kind: EventKind, batch: int = 8192) -> Iterator[list[Event]]:
         """The events of one kind of one run, in order, in batches: there may be a great many."""
         query = f"{SELECT_EVENT} WHERE run = ? AND kind = ? AND seq > ? ORDER BY seq LIMIT ?"
         after = 0

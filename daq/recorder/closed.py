@@ -91,7 +91,7 @@ def _sensors(
     if not (names := sensed.names(reader, run)):
         return
     yield
-    table = file.table("sensors", sensed.table(names), chunks=(_CHUNK,), **_PACKED)
+    table = file.table("sensors", sensed.table(names), chunks=(CHUNK,), **PACKED)
     for rows in sensed.batches(reader, run, names):
         table.append(rows)
         digests.append((len(rows), _digest(rows)))

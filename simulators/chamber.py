@@ -80,6 +80,7 @@ class ChamberModel:
         """Bring the air up to the clock."""
         left = self._clock.now() - self._at
         self._at += left
+        self._humidify(left)
         if self.settled(_STILL_K):
             return
         while left > 0.0:
@@ -106,13 +107,12 @@ class ChamberModel:
         if self.door_open:
             self.temperature_degC = _towards(self.temperature_degC, self._room_degC, dt / _DOOR_S)
         self.over_temperature |= self.temperature_degC > self.limit_degC
-        self._humidify(dt, self.setpoint_pct if regulating and not self.door_open else None)
 
-    def _humidify(self, dt: float, setpoint_pct: float | None) -> None:
-        if setpoint_pct is None:
+    def _humidify(self, dt: float) -> None:
+        if self.setpoint_pct is None or not self._regulating or self.door_open:
             self._regulated_pct = None
         else:
-            self._regulated_pct = _towards(self.humidity_pct, setpoint_pct, dt / _HUMID_S)
+            self._regulated_pct = _towards(self.humidity_pct, self.setpoint_pct, dt / _HUMID_S)
 
     def _demand_degC(self) -> float:
         return self.setpoint_degC + _GAIN * (self.setpoint_degC - self.temperature_degC)

@@ -395,8 +395,12 @@ def test_an_operator_step_waits_off_says_for_what_and_survives_a_restart(tmp_pat
         assert daemon.process is not None
         daemon.process.wait(20.0)
         daemon.start()
-        seen = daemon.wait_for(mode="waiting", step=2)
-        assert "turn the lamp on" in seen["why"]
+
+        def asks() -> bool:  # for a moment after the restart it waits for its next sample
+            return "turn the lamp on" in daemon.station().get("why", "")
+
+        wait_until(asks, daemon.log)
+        assert daemon.station()["mode"] == "waiting"
         assert not on(bench)
         assert daemon.call("resume").state == "done"
         assert over(daemon) == "completed"

@@ -36,7 +36,7 @@ def main() -> int:
     try:
         bench = asyncio.run(_serve(bench_file.read(arguments.bench)))
     except BenchError as problem:
-        print(f"{arguments.bench}: {problem}", file=sys.stderr)
+        print(f"error: {arguments.bench}: {problem}", file=sys.stderr)
         return 2
     except BenchBug:
         traceback.print_exc()

@@ -77,8 +77,12 @@ def read(path: Path) -> dict[str, Any]:
         content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except OSError as problem:
         raise BenchError("", f"cannot be read: {problem.strerror}") from problem
-    except (YAMLError, UnicodeDecodeError) as problem:
+    except UnicodeDecodeError as problem:
+        raise BenchError("", "it is not UTF-8 text") from problem
+    except YAMLError as problem:
         raise BenchError("", " ".join(str(problem).split())) from problem
+    if content is None:
+        raise BenchError("", "it is empty")
     return checked(content)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
+from math import inf, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +20,7 @@ from daq.cli.tables import Column, fitted, print_table, show
 from daq.config import load_lab
 from daq.errors import InputError
 from daq.model import Cell
+from daq.protocol.condition import Condition, Exit
 from daq.protocol.program import Program, Step
 from daq.protocol.source import load_protocol
 
@@ -241,14 +242,24 @@ def _rows(program: Program) -> list[tuple[Any, ...]]:
     return [
         (
             step.number,
-            step.line,
+            f"{step.file}:{step.line}" if step.file else step.line,
             _short(step),
             _setpoint(step),
-            " or ".join(condition.text for condition in step.until),
+            " or ".join(_end(program, condition) for condition in step.until),
             duration(step.at_most_s),
         )
         for step in program.steps
     ]
+
+
+def _end(program: Program, condition: Condition) -> str:
+    """A condition, and where the program goes on if that is not the next line."""
+    goes = condition.goes
+    if goes is None:
+        return condition.text
+    if goes.exit is Exit.GOTO:
+        return f"{condition.text}, then goto {program.targets[goes.target].label}"
+    return f"{condition.text}, then end {goes.exit}"
 
 
 def _setpoint(step: Step) -> str:
@@ -256,7 +267,8 @@ def _setpoint(step: Step) -> str:
     if setpoint is None:
         return "OFF"
     low, high = 0.0 - setpoint.discharge_A, setpoint.charge_A
-    return f"{setpoint.voltage_V:g} V, {low:.4g} to {high:.4g} A"
+    voltage = f"{setpoint.voltage_V:g} V" if isfinite(setpoint.voltage_V) else "no voltage limit"
+    return f"{voltage}, {low:.4g} to {high:.4g} A"
 
 
 def _document(program: Program) -> dict[str, Any]:

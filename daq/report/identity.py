@@ -51,10 +51,32 @@ def _outcome(facts: dict[str, Any]) -> str:
     return f"{outcome}: {reason}" if reason else str(outcome)
 
 
+_MEASURED: dict[str, tuple[str, float, str]] = {
+    "mass_g": ("mass", 1.0, "g"),
+    "active_mass_g": ("active mass", 1.0, "g"),
+    "coat_weight_mg_cm2": ("coat weight", 1.0, "mg/cm²"),
+    "thickness_m": ("thickness", 1e6, "µm"),
+    "temperature_degC": ("temperature", 1.0, "°C"),
+    "time_s": ("time", 1.0 / 3600.0, "h"),  # of drying
+}
+"""What a cell's file knows with a unit: its name for people, factor and unit."""
+
+
 def _metadata(free: dict[str, Any]) -> Iterable[tuple[str, str]]:
     for name, value in free.items():
-        shown = _joined(value) if isinstance(value, dict) else str(value)
-        yield name.replace("_", " ").capitalize(), shown
+        called, shown = _fact(name, value)
+        yield called.capitalize(), shown
+
+
+def _fact(name: str, value: Any) -> tuple[str, str]:
+    """A fact's name and its value, for people; whatever it consists of, on one line."""
+    if isinstance(value, dict):
+        inner = (_fact(key, part) for key, part in cast("dict[str, Any]", value).items())
+        return name.replace("_", " "), ", ".join(" ".join(one) for one in inner)
+    if name in _MEASURED and isinstance(value, int | float):
+        called, factor, unit = _MEASURED[name]
+        return called, f"{factor * value:.6g} {unit}"
+    return name.replace("_", " "), str(value)
 
 
 def _joined(value: Any) -> str:

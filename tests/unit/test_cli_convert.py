@@ -60,6 +60,28 @@ def test_json_says_the_same(daq):
     assert document["text"] is None
 
 
+OURS = "protocol: a\nversion: 1.0.0\n{safety}steps:\n  - rest: 1 h\n"
+SAFETY = "safety: {voltage: [2 V, 4.3 V]}\n"
+
+
+@pytest.mark.parametrize("target", ["pybamm", "pybamm-config"])
+def test_a_safety_is_left_behind_only_where_there_is_one(target, daq):
+    for safety in ("", SAFETY):
+        Path("ours.yaml").write_text(OURS.replace("{safety}", safety), encoding="utf-8")
+        code, _, err = daq("convert", "ours.yaml", "--to", target)
+        assert (code, "left behind: ours.yaml:3:1: safety" in err) == (0, bool(safety))
+        assert ("safety" in err) is bool(safety)
+
+
+def test_an_end_that_does_not_map_is_told_as_it_was_written(daq):
+    step = "  - charge: 1 A\n    until: [{when: voltage >= 4 V, end: run}]\n    at_most: 1 h\n"
+    text = OURS.replace("{safety}", "") + step
+    Path("ours.yaml").write_text(text, encoding="utf-8")
+    code, _, err = daq("convert", "ours.yaml", "--to", "pybamm")
+    assert code == 2
+    assert "the end {when: voltage >= 4 V, end: run} has no counterpart" in err
+
+
 def test_a_file_that_is_there_is_not_overwritten(daq):
     Path("e.txt").write_text("Rest for 1 hour\n", encoding="utf-8")
     Path("x.yaml").write_text("mine", encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from copy import copy
 from math import inf, isclose
 from pathlib import Path
@@ -428,6 +429,39 @@ def test_a_capacity_is_a_quantity_or_a_number_of_ampere_hours(daq: Any, said: st
 def test_a_capacity_that_is_none_is_an_error(daq: Any, said: str) -> None:
     code, _, err = daq("dry-run", "p.yaml", "--capacity", said)
     assert (code, err.startswith("error: ")) == (2, True)
+
+
+WAYS = """\
+protocol: ways
+version: 1.0.0
+steps:
+  - repeat: 3
+    steps:
+      - charge: 1C
+        until: [{when: voltage >= 4.1 V, goto: full}, {when: time >= 5 min, end: repeat}]
+        at_most: 1 h
+  - include: p.yaml
+  - label: full
+    rest: 10 min
+"""
+
+
+def test_a_step_is_shown_with_its_file_and_with_where_its_ends_lead(
+    daq: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "ways.yaml").write_text(WAYS, encoding="utf-8")
+    _, out, _ = daq("dry-run", "ways.yaml", "--model", "none")
+    words = " ".join(out.split())
+    assert "voltage >= 4.1 V, then goto full or time >= 5 min, then end repeat" in words
+    assert re.search(r"^2 +p\.yaml:\d+ ", out, re.M)
+    assert re.search(r"^1 +6 ", out, re.M)
+
+
+def test_a_profile_that_nothing_limits_is_told_in_words(daq: Any, tmp_path: Path) -> None:
+    text = "protocol: d\nversion: 1.0.0\nsteps: [{profile: {file: d.csv}}]\n"
+    (tmp_path / "d.csv").write_text("time_s,current_A\n0,1\n9,-1\n10,0\n", encoding="utf-8")
+    (tmp_path / "d.yaml").write_text(text, encoding="utf-8")
+    assert "no voltage limit, -1 to 1 A" in daq("dry-run", "d.yaml", "--model", "none")[1]
 
 
 def test_a_picture_of_no_known_kind_is_an_error(daq: Any) -> None:

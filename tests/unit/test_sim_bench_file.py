@@ -110,6 +110,17 @@ def test_a_mistake_is_named_by_its_key(path, value, key):
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("raw", "why"), [(b"", "it is empty"), (b"\x89PNG", "it is not UTF-8 text")]
+)
+def test_a_file_that_is_no_text_or_has_none_is_refused_in_words(raw, why, tmp_path):
+    path = tmp_path / "bench.yaml"
+    path.write_bytes(raw)
+    with pytest.raises(BenchError) as refusal:
+        bench_file.read(path)
+    assert str(refusal.value) == why
+
+
 @pytest.mark.parametrize("content", [None, [], "bench", 3])
 def test_a_file_that_is_no_mapping_is_refused(content):
     with pytest.raises(BenchError, match="must be a mapping"):

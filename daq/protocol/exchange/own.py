@@ -229,7 +229,7 @@ class _Source:
         for entry in cast("list[Any]", until if isinstance(until, list) else [until]):
             match = _CONDITION.fullmatch(entry) if isinstance(entry, str) else None
             if match is None or _BEYOND.search(match[3]):
-                raise self.refused(f"the end {show(entry)} has no counterpart")
+                raise self.refused(f"the end {_words(entry)} has no counterpart")
             self._end(phase, *match.groups())
         return phase
 
@@ -248,3 +248,11 @@ class _Source:
 
 def _sign(way: str) -> str:
     return ">=" if way == "charge" else "<="
+
+
+def _words(entry: Any) -> str:
+    """An end as it was written."""
+    if not isinstance(entry, Mapping):
+        return show(entry)
+    pairs = cast("Mapping[str, Any]", entry).items()
+    return f"{{{', '.join(f'{key}: {value}' for key, value in pairs)}}}"

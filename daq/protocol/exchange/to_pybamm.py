@@ -21,7 +21,7 @@ _MORE = "`--to pybamm-config` can say it"
 
 def write_text(own: Own, task: Task) -> str:
     """A Python list of steps, to be given to `pybamm.Experiment`."""
-    task.findings.leave(own.document.place(("safety",)), "safety: a simulation needs no guard")
+    _leave_safety(own, task)
     lines = _listed(own.nodes, 1, task)
     return f"# {own.name}, for pybamm.Experiment(...)\n{lines}\n"
 
@@ -121,7 +121,7 @@ def _time(seconds: float) -> str:
 
 def write_config(own: Own, task: Task) -> str:
     """The JSON that `pybamm.Experiment.from_config` takes."""
-    task.findings.leave(own.document.place(("safety",)), "safety: a simulation needs no guard")
+    _leave_safety(own, task)
     cycles = _Config(task).cycles(own.nodes)
     document: dict[str, Any] = {"cycles": cycles}
     if "every" in own.record:
@@ -194,3 +194,8 @@ def _terminations(phase: Phase) -> list[dict[str, Any]]:
     if phase.end_current is not None:
         ends.append({"type": _TYPES[phase.end_current.unit], "value": phase.end_current.value})
     return ends
+
+
+def _leave_safety(own: Own, task: Task) -> None:
+    if "safety" in own.document.data:
+        task.findings.leave(own.document.place(("safety",)), "safety: a simulation needs no guard")

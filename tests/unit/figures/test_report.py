@@ -16,6 +16,7 @@ from daq.journal import JournalReader
 from daq.report import comparison, document, tables
 from daq.report.batch_picture import comparison_picture
 from daq.report.data import RunData, load
+from daq.report.identity import identity
 from daq.report.page import page
 from daq.report.pdf import write_pdf
 from daq.report.pictures import pictures
@@ -49,6 +50,29 @@ def crude(folder: Path, number: int = 1, **changes: Any) -> RunData:
     journal = folder / f"{number}.sqlite"
     runs.write(journal, (info, runs.formation(info)))
     return load(closed_file(journal, info.id, folder))
+
+
+FACTS = {
+    "filling_line": 2,
+    "mass_g": 46.1,
+    "supplier_lot": "S1",
+    "positive": {
+        "thickness_m": 6.8e-05,
+        "coat_weight_mg_cm2": 17.2,
+        "drying": {"temperature_degC": 120.0, "time_s": 43200.0, "atmosphere": "vacuum"},
+    },
+}
+
+
+def test_what_is_known_of_a_cell_is_told_in_words_and_units(tmp_path: Path) -> None:
+    data = crude(tmp_path)
+    data.facts["cell"]["metadata"] = FACTS
+    told = dict(identity(summarise(data)))
+    assert (told["Filling line"], told["Mass"], told["Supplier lot"]) == ("2", "46.1 g", "S1")
+    assert told["Positive"] == (
+        "thickness 68 µm, coat weight 17.2 mg/cm², "
+        "drying temperature 120 °C, time 12 h, atmosphere vacuum"
+    )
 
 
 class Page(HTMLParser):

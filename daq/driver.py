@@ -20,6 +20,7 @@ from daq.bus.line import Exchange, Line, LineSettings
 from daq.errors import InputError, InstrumentRefused
 from daq.model import (
     EVERYWHERE,
+    Counted,
     Identity,
     MeasurementState,
     Protection,
@@ -162,11 +163,13 @@ class Cycler(Driver[LineT]):
         layers: the instrument's own protections that `protect` sets.
         measures_temperature: its readings carry the cell's temperature.
         settle_s: time after `on` or `apply` before a current reading is settled.
+        count_messages: how many messages `counted` takes; 0 where it is never asked.
     """
 
     layers: ClassVar[Layers] = Layers()
     measures_temperature: ClassVar[bool] = False
     settle_s: ClassVar[float] = 0.2
+    count_messages: ClassVar[int] = 0
 
     @abstractmethod
     def protect(self, channel: int, protection: Protection) -> None:
@@ -197,6 +200,13 @@ class Cycler(Driver[LineT]):
             ReadbackMismatch: it reads otherwise than it was written.
         """
         return
+
+    def counted(self, channel: int) -> Counted | None:
+        """What its own charge and energy counters read; None where this unit has none.
+
+        Asked at every edge between two steps. Resets nothing: others may read the counters, too.
+        """
+        return None
 
     @abstractmethod
     def on(self, channel: int) -> None:

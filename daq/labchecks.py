@@ -269,7 +269,7 @@ def worst_reaction_s(lab: Lab, cycler: InstrumentConfig) -> float:
     """
     sharing = lab.buses()[cycler.resource.bus_key]
     in_flight_s = max(other.settings.timeout_s for other in sharing)
-    pauses_s = max(_read_s(other) for other in sharing) + OFF_MESSAGES * cycler.settings.gap_s
+    pauses_s = max(_busy_s(other) for other in sharing) + OFF_MESSAGES * cycler.settings.gap_s
     others_s = (ATTEMPTS - 1) * cycler.settings.timeout_s
     return in_flight_s + others_s + pauses_s + _transaction_s(cycler)
 
@@ -277,6 +277,13 @@ def worst_reaction_s(lab: Lab, cycler: InstrumentConfig) -> float:
 def _read_s(instrument: InstrumentConfig) -> float:
     """The pauses of one read: it cannot take less."""
     return instrument.driver_class.read_messages * instrument.settings.gap_s
+
+
+def _busy_s(instrument: InstrumentConfig) -> float:
+    """The same for whichever is longer, a read or a look at its counters."""
+    driver = instrument.driver_class
+    counting = driver.count_messages if issubclass(driver, Cycler) else 0
+    return max(driver.read_messages, counting) * instrument.settings.gap_s
 
 
 def _transaction_s(instrument: InstrumentConfig) -> float:

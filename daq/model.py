@@ -276,6 +276,7 @@ class EventKind(StrEnum):
     AUDIT_HEAD = "audit_head"
     SPECTRUM_POINT = "spectrum_point"
     SENSORS = "sensors"
+    COUNTED = "counted"
     NOTE = "note"
 
 
@@ -287,6 +288,22 @@ class Counters:
     discharge_Ah: float = 0.0
     charge_Wh: float = 0.0
     discharge_Wh: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What an instrument's own counters read: charge (energy) in less charge (energy) out.
+
+    Where they began does not matter: only differences are looked at. `nan`: it has no such counter.
+
+    Attributes:
+        digit_Ah, digit_Wh: the worth of the last digit that it shows.
+    """
+
+    net_Ah: float
+    net_Wh: float = nan
+    digit_Ah: float = nan
+    digit_Wh: float = nan
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ the APS 6RL, its sister with another label, quote it):
 UNCONFIRMED: port 5025; which bit of `STAT:QUES` is which alarm (remote 10 and output 11 are
 known); the query forms of `SYST:CONF`, `SYST:COMM:MON` and `POW:STAG:AFT:REM`; that a protection
 may be set to 110 % of nominal; that the sink is rated as the source is; that the under-voltage
-event sleeps while the output is off; whether acknowledging restores an output (assumed: it may).
+event sleeps while the output is off; how finely its counters are shown; whether acknowledging
+restores an output (assumed: it may).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from math import nan
 from daq.bus.line import Exchange, LineSettings, TextLine
 from daq.driver import Cycler, Layers, Range
 from daq.errors import BadReply, InstrumentRefused, ReadbackMismatch
-from daq.model import EVERYWHERE, Identity, Protection, Reading, Setpoint, Span
+from daq.model import EVERYWHERE, Counted, Identity, Protection, Reading, Setpoint, Span
 
 FAMILIES = re.compile(r"(PSBE?|PUB) 1\d{4}-")
 
@@ -77,6 +78,7 @@ class EaPsb(Cycler[TextLine]):
     settings = LineSettings(timeout_s=0.25, gap_s=0.05)
     layers = Layers(overvoltage=True, undervoltage=True, overcurrent=True, watchdog=True)
     read_messages = 2
+    count_messages = 2
     settle_s = 0.3
 
     _nominal: Mapping[str, float] = {"V": 0.0, "A": 0.0, "W": 0.0}
@@ -171,6 +173,15 @@ class EaPsb(Cycler[TextLine]):
         answer = self.line.ask(f"{name}?")
         if not self._agrees(answer, name, self._standing[name]):
             raise ReadbackMismatch(f"{name} was set to {self._standing[name]:.6g}, reads {answer}")
+
+    def counted(self, channel: int) -> Counted | None:
+        """See `Cycler.counted`: what went in less what came out, of charge alone.
+
+        Energy would be two more messages, in kWh.
+        """
+        source, sink = self.line.ask("FETC:AHO?"), self.line.ask("FETC:SINK:AHO?")
+        net_Ah = _number(source, "Ah") - _number(sink, "Ah")
+        return Counted(net_Ah, digit_Ah=max(_last_digit(source, "Ah"), _last_digit(sink, "Ah")))
 
     def on(self, channel: int) -> None:
         """See `Cycler.on`."""
@@ -274,9 +285,8 @@ class EaPsb(Cycler[TextLine]):
     def _agrees(self, answer: str, name: str, value: float) -> bool:
         unit = _unit(name)
         found, nominal = _number(answer, unit), self._nominal[unit]
-        _, point, decimals = answer.rstrip(f" {unit}").partition(".")
-        last_digit = 10.0 ** -len(decimals) if point else 1.0
-        return abs(found - value) <= min(nominal / STEPS + last_digit / 2, nominal / COARSEST)
+        half_digit = _last_digit(answer, unit) / 2
+        return abs(found - value) <= min(nominal / STEPS + half_digit, nominal / COARSEST)
 
     def _disobeyed(self, what: str) -> InstrumentRefused | ReadbackMismatch:
         """Why a setting did not take, in the instrument's words if it has any.
@@ -321,6 +331,12 @@ def _number(text: str, unit: str) -> float:
     if value is None:
         raise BadReply(f"not a number of {unit}: {text!r}")
     return value if abs(value) < INFINITE else nan
+
+
+def _last_digit(text: str, unit: str) -> float:
+    """The worth of a number's last digit: 0.01 for `4.20 V`."""
+    _, _, decimals = text.rstrip(f" {unit}").partition(".")
+    return 10.0 ** -len(decimals)
 
 
 def _whole(seconds: float, span: tuple[int, int]) -> int:

@@ -17,9 +17,10 @@ What the dialect demands:
 - Over-current protection (`CURR:PROT`) trips when the output reaches its current limit, which is
   what every constant-current step does: it is kept off. The current limits bound the current.
 
-UNCONFIRMED: that an RP7900 behaves on TCP as an N6974A was measured to; the manufacturer's name
-in early units; that `STAT:QUES2` bits IPK+/IPK- mark a limit and not a trip; that under-voltage
-protection (RP7900) ignores an output that is off.
+UNCONFIRMED: that an RP7900 behaves on TCP as an N6974A was measured to; the manufacturer's name in
+early units; that the counters of charge and energy count a discharge backwards; that `STAT:QUES2`
+bits IPK+/IPK- mark a limit and not a trip; that under-voltage protection (RP7900) ignores an output
+that is off.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from pydantic import Field
 from daq.bus.line import Exchange, LineSettings, TextLine
 from daq.driver import Cycler, DriverOptions, Layers, Range
 from daq.errors import BadReply, InstrumentRefused, ReadbackMismatch
-from daq.model import EVERYWHERE, Identity, Protection, Reading, Setpoint, Span
+from daq.model import EVERYWHERE, Counted, Identity, Protection, Reading, Setpoint, Span
 
 FAMILIES = re.compile(r"(N69|N79|RP79)\d\d")
 
@@ -90,6 +91,9 @@ FETC is of MEAS's acquisition; a second MEAS would cost another power-line cycle
 IS_ON = f"{_STATUS};:OUTP?"
 """Without a measurement: the answer comes at once."""
 
+COUNTERS = "FETC:AHO?;:FETC:WHO?"
+"""They go on whatever is measured, and survive runs; they are never reset here."""
+
 LIMITS = (
     "VOLT? MIN;:VOLT? MAX;:CURR:LIM? MIN;:CURR:LIM? MAX;:CURR:LIM:NEG? MIN;:CURR:LIM:NEG? MAX"
     ";:VOLT:PROT? MAX;:CURR:LIM:NEG?;:CURR:LIM?"
@@ -121,6 +125,7 @@ class KeysightAps(Cycler[TextLine]):
     settings = LineSettings(timeout_s=0.25)
     Options = KeysightApsOptions
     layers = Layers(overvoltage=True, watchdog=True)
+    count_messages = 1
 
     options: KeysightApsOptions
     _standing: Mapping[str, float] = {}
@@ -194,6 +199,11 @@ class KeysightAps(Cycler[TextLine]):
         if standing := self._standing:
             answers = self._ask(";:".join(f"{name}?" for name in standing), len(standing))
             self._compare(standing, answers)
+
+    def counted(self, channel: int) -> Counted | None:
+        """See `Cycler.counted`; one message, without an acquisition."""
+        charge, energy = self._ask(COUNTERS, 2)
+        return Counted(_number(charge), _number(energy), _last_digit(charge), _last_digit(energy))
 
     def on(self, channel: int) -> None:
         """See `Cycler.on`."""
@@ -338,6 +348,12 @@ def _number(text: str) -> float:
         raise BadReply(f"not a number: {text!r}")
     value = float(text)
     return value if abs(value) < INFINITE else nan
+
+
+def _last_digit(text: str) -> float:
+    """The worth of a number's last digit: 1e-5 for `+8.160000E+01`."""
+    mantissa, _, exponent = text.upper().partition("E")
+    return 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
 
 
 def _bits(text: str) -> int:

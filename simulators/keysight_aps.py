@@ -8,7 +8,8 @@ the reply before it drops that reply (RP7900 manual page 170).
 
 Options: `model` (a key of `MODELS`), `serial`, `firmware`, `voltage_V`, `current_A`, `sink` (share
 of the rated current, 0 to 1), `noise` (of readings) and `acquisition` (its time), both as a
-multiple of the usual: 0 is none.
+multiple of the usual: 0 is none; `counters` (false: a unit that has none, and keeps quiet).
+The counters are exact: they count what flows through the cell, whatever a reading shows.
 Not simulated: list, arbitrary, external data log, control socket, *SAV/*RCL.
 """
 
@@ -35,7 +36,10 @@ MODELS = {
     "RP7935A": Rating(20.0, 800.0, 1.0, True),
     "RP7952A": Rating(500.0, 40.0, 1.0, True),
 }
-_OPTIONS = {"model", "serial", "firmware", "voltage_V", "current_A", "sink", "noise", "acquisition"}
+_OPTIONS = {
+    "model", "serial", "firmware", "voltage_V", "current_A", "sink", "noise", "acquisition",
+    "counters",
+}  # fmt: skip
 
 _NOISE = 5e-6  # standard deviation of a reading, of rating
 _READING_STEPS = 1 << 18
@@ -99,6 +103,7 @@ class KeysightAps:
         self._noise = _NOISE * _fraction("noise", options.get("noise", 1.0), 1e3)
         self._slowness = _fraction("acquisition", options.get("acquisition", 1.0), 1e3)
         self._dice = random.Random(f"aps {name}")
+        self._counts = bool(options.get("counters", True))
         self._counted_from = (0.0, 0.0)
         self.reset()
 
@@ -139,7 +144,13 @@ class KeysightAps:
         return self._slowness * (integration_s + _ACQUISITION_S)
 
     def counters(self) -> tuple[float, float]:
-        """(Ah, Wh) since the last reset of each, discharge negative."""
+        """(Ah, Wh) since the last reset of each, discharge negative.
+
+        Raises:
+            ScpiError: This unit has none.
+        """
+        if not self._counts:
+            raise scpi.undefined_header()
         self.output.position.advance()
         ledger = self.output.position.ledger
         charge_Ah = ledger.charged_Ah - ledger.discharged_Ah

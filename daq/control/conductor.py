@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import nan
 from typing import Any, Protocol
 
+from daq.control.counting import Counting
 from daq.control.guard import Guard, valid
 from daq.control.haste import Haste
 from daq.control.output import CyclerOutput
@@ -83,6 +84,7 @@ class Conductor:
         paused: why the run is paused; empty when it is not.
         waits_for: what the run waits for, in words: a shared instrument, or a missing layer of
             protection. It goes on by itself.
+        counting: holds the run against the cycler's own counters.
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class Conductor:
         self.haste = haste
         self.outputs = outputs
         self._sensors = sensors
+        self.counting = Counting(output, reports.note, reports.lab_s)
         self._sweep = ""
         self._guarded = 0  # number of the step execution whose limits the guard holds
         self._lasted_s = 0.0  # what the present step's clock showed, before the engine moved on
@@ -180,6 +183,11 @@ class Conductor:
             self.haste.rest()
         elif why := self.haste.follow(engine.step, engine.step_time_s, sample.stamp_s):
             self._reports.note(EventKind.NOTE, text=why)
+
+    def count(self, sample: Sample) -> None:
+        """Look at the cycler's own counters, if a step edge asks for it."""
+        if self.run:
+            self.counting.look(self.run, sample)
 
     def _overdue(self, run: Run, sample: Sample) -> bool:
         """Whether the whole program has taken too long, and was stopped (S3)."""
@@ -258,6 +266,9 @@ class Conductor:
     def _apply(self, action: Apply, sample: Sample) -> None:
         if self.run:
             self._guard_step(action.step, self.run.engine.step_count, sample)
+        if not self._counted_before_on(sample):
+            self._wait_for("the link was lost", sample)
+            return
         was_on = self._output.on
         try:
             self._output.regulate(action.setpoint, action.step.limits)
@@ -277,6 +288,13 @@ class Conductor:
         run.engine.energised(on_s + run.offset_s)
         left_s = max(0.0, step.at_most_s - run.engine.step_time_s)
         self._guard.step_time.enter(on_s, left_s)
+
+    def _counted_before_on(self, sample: Sample) -> bool:
+        """With the output still OFF nothing is in a hurry; whether the cycler can be talked to."""
+        was_online = self._output.instrument.online
+        if not self._output.on:
+            self.count(sample)
+        return self._output.instrument.online or not was_online
 
     def _guard_step(self, step: Step, count: int, sample: Sample) -> None:
         """Let the guard hold the step's limits and its time: once, however often it is renewed."""
@@ -347,9 +365,11 @@ class Conductor:
             self._output.off()
         if self.run:
             self.run.step_ended(action, self._observe(self.run, sample), sample.utc_s)
+            self.counting.ended(action)
 
     def _finished(self, action: Finished, sample: Sample) -> None:
         self._output.off()
+        self.count(sample)
         self._end(action.outcome, action.reason, sample.utc_s)
 
     # Waiting: the engine is paused, OFF, and asks again.
@@ -397,6 +417,7 @@ class Conductor:
         self._guarded = 0
         self.haste.begin()
         engine, program = run.engine, run.engine.program
+        self.counting.begin(anew=not engine.started)
         self._guard.begin(
             program.nominal_capacity_Ah,
             program.checks,

@@ -130,8 +130,16 @@ class Loop:
             board.serve()
         for _ in range(READS_AFTER_ACTING):
             if not self._read(instrument):
-                return
+                break
             self._bus.run_urgent()
+        self._count(instrument)
+
+    def _count(self, instrument: Instrument) -> None:
+        """After a step edge: what the cycler itself has counted; an urgent OFF goes before it."""
+        for station in self.home_of:
+            if station.wiring.cycler.instrument == instrument.name and station.counting.due:
+                self._bus.run_urgent()
+                station.count()
 
     def _read(self, instrument: Instrument) -> bool:
         """Read, judge, advance; whether something was switched and another look is due."""

@@ -62,6 +62,7 @@ class Station:
         history: what it has tripped of lately.
         disobedience: what is done about a cycler that does not obey.
         sensors: its auxiliary sensors.
+        counting: holds its run against the cycler's own counters.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Station:
             outputs=outputs or Outputs({}, {}),
             sensors=self.sensors,
         )
+        self.counting = self.conductor.counting
         self._clock = clock
         self._journal = journal
         self._alarms = alarms
@@ -231,6 +233,11 @@ class Station:
             return False
         return self.conductor.advance(sample)
 
+    def count(self) -> None:
+        """Look at the cycler's own counters, if a step edge asks for it."""
+        if self.last:
+            self.conductor.count(self.last)
+
     def _record_idle(self, sample: Sample) -> None:
         if sample.stamp_s < self._idle_record_at:
             return
@@ -267,6 +274,7 @@ class Station:
             self.guard.output.set_range(max(abs(bound) for bound in channel.current_A))
         if was_on and not self.latch:
             self.conductor.hold("the link was lost", self.last)
+        self.counting.probe()
 
     def _found(self) -> Reading:
         return self.output.instrument.read().get(self.output.channel, Reading())

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any, cast
 
+from daq.figures.counted import StepCounted, run_counted
 from daq.figures.differential import Smoothing
 from daq.figures.moved import Moved
 from daq.figures.pulses import Pulse
@@ -25,7 +26,7 @@ def document(summary: Summary) -> dict[str, Any]:
         "cell": data.cell,
         "nominal_capacity_Ah": data.nominal_Ah,
         "outcome": data.facts.get("outcome") or "running",
-        "whole": scope(summary.whole),
+        "whole": scope(summary.whole) | {"instrument": _run_counted(summary)},
         "retention_reference_cycle": reference_cycle(summary),
         "cycles": [_cycle(one) for one in summary.cycles],
         "steps": [
@@ -37,6 +38,7 @@ def document(summary: Summary) -> dict[str, Any]:
                 "end_reason": summary.reasons.get(one.step_count),
                 "mean_A": one.mean_A,
                 **scope(one.whole),
+                "instrument": _step_counted(summary.counted.get(one.step_count)),
             }
             for one in summary.steps
         ],
@@ -58,6 +60,8 @@ def method(smoothing: Smoothing) -> dict[str, str]:
     return {
         "capacity": "the daemon's counters: trapezoids over the time stamps of every sample; "
         "deviation_pct compares them with trapezoids over the kept records",
+        "instrument": "its own counters of charge and energy, in less out, between the looks at "
+        "them after the step's two edges; the daemon's less these, over what was moved",
         "resistance": "(V - V before) / (I - I before) at stated times after the edge of the "
         "current, interpolated between the records around each",
         "soc": "net charge counted from where the cell was last full or empty, over what the "
@@ -78,6 +82,29 @@ def scope(one: Scope) -> dict[str, Any]:
         "end_V": one.end_V,
         **{name: getattr(one, name) for name in _EXTREMES},
         "deviation_pct": one.deviation_pct,
+    }
+
+
+def _run_counted(summary: Summary) -> dict[str, Any] | None:
+    found = run_counted(list(summary.counted.values()))
+    if found is None:
+        return None
+    return {
+        "steps": found.steps,
+        "charge_deviation_pct": found.charge_deviation_pct,
+        "energy_deviation_pct": found.energy_deviation_pct,
+    }
+
+
+def _step_counted(one: StepCounted | None) -> dict[str, Any] | None:
+    if one is None:
+        return None
+    return {
+        "net_Ah": one.charge_Ah.instrument_net,
+        "net_Wh": one.energy_Wh.instrument_net,
+        "charge_deviation_pct": one.charge_Ah.deviation_pct,
+        "energy_deviation_pct": one.energy_Wh.deviation_pct,
+        "missing": one.missing or None,
     }
 
 

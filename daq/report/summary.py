@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from daq.errors import DaqError
-from daq.figures import differential, pulses, scopes, spectra
+from daq.figures import counted, differential, pulses, scopes, spectra
 from daq.figures.circuits import DEFAULT, Impedance
+from daq.figures.counted import StepCounted
 from daq.figures.differential import Curve, Smoothing
 from daq.figures.moved import Floats
 from daq.figures.pulses import Pulse
@@ -80,6 +81,7 @@ class Summary:
     """Everything.
 
     Attributes:
+        counted: step count -> how it compares with the instrument's own counters; empty without.
         reasons: step count -> why the step ended.
         alarms, gaps: events that somebody should know of.
     """
@@ -92,6 +94,7 @@ class Summary:
     pulses: tuple[Pulse, ...]
     spectra: tuple[SpectrumFigures, ...]
     differentials: tuple[Differential, ...]
+    counted: dict[int, StepCounted]
     reasons: dict[int, str]
     alarms: tuple[RunEvent, ...]
     gaps: tuple[RunEvent, ...]
@@ -110,6 +113,7 @@ def summarise(data: RunData, choices: Choices | None = None) -> Summary:
     chosen = choices or Choices()
     steps = tuple(scopes.step_figures(data.rows, data.unseen))
     ended = data.of_kind(EventKind.STEP_ENDED)
+    twice = counted.step_counted(event.data for event in data.of_kind(EventKind.COUNTED))
     return Summary(
         data,
         chosen,
@@ -119,6 +123,7 @@ def summarise(data: RunData, choices: Choices | None = None) -> Summary:
         tuple(pulses.find_pulses(data.rows, data.nominal_Ah)),
         tuple(_spectra(data, chosen.circuit)),
         tuple(_differentials(data, steps, chosen.smoothing)),
+        {one.step_count: one for one in twice},
         {int(e.data["step_count"]): str(e.data["reason"]) for e in ended if "step_count" in e.data},
         tuple(data.of_kind(*ALARMS)),
         tuple(data.of_kind(EventKind.GAP)),

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import Any
 
+from daq.figures.counted import Amount, run_counted
 from daq.figures.pulses import TIMES_S, Pulse
 from daq.figures.scopes import Scope
 from daq.figures.spectra import SOUND_PCT, Parameter
@@ -57,6 +58,7 @@ def tables(summary: Summary) -> list[Table]:
         totals_table(summary),
         cycles_table(summary),
         steps_table(summary),
+        counted_table(summary),
         pulses_table(summary),
         *(spectrum_table(one) for one in summary.spectra),
         events_table(summary),
@@ -76,8 +78,18 @@ def totals_table(summary: Summary) -> Table:
         ),
         f"{whole.records} records in {hours(whole.duration_s)} h. From the daemon's counters, "
         "which take in every sample; trapezoids over the kept records alone differ by "
-        f"{number(whole.deviation_pct, 3)} %.",
+        f"{number(whole.deviation_pct, 3)} %.{_counted_note(summary)}",
     )
+
+
+def _counted_note(summary: Summary) -> str:
+    found = run_counted(list(summary.counted.values()))
+    if found is None:
+        return ""
+    apart = f"{number(found.charge_deviation_pct, 3)} % in charge"
+    if isfinite(found.energy_deviation_pct):
+        apart += f", {number(found.energy_deviation_pct, 3)} % in energy"
+    return f" The cycler's own counters differ by {apart}."
 
 
 def _four(whole: Scope, unit: str) -> tuple[str, ...]:
@@ -147,6 +159,39 @@ def steps_table(summary: Summary) -> Table:
         "Times as h:mm:ss since the start of the run.",
         frozenset({2, 13}),
     )  # fmt: skip
+
+
+def counted_table(summary: Summary) -> Table:
+    """Against the cycler's own counters, for the steps that moved enough, or were not counted."""
+    rows = tuple(
+        (
+            str(one.step_count),
+            str(one.step),
+            *_twice(one.charge_Ah, 4),
+            *_twice(one.energy_Wh, 4),
+            one.missing,
+        )
+        for one in summary.counted.values()
+        if one.missing or isfinite(one.charge_Ah.deviation_pct)
+    )
+    return Table(
+        "Against the cycler's own counters",
+        ("Pass", "Step", "Net / Ah", "Cycler / Ah", "Deviation / %", "Net / Wh", "Cycler / Wh",
+         "Deviation / %", "Missing"),
+        rows,
+        "Both from one look at the counters to the next, which follows the edge between two steps. "
+        "Deviation: ours less the cycler's, over what was moved both ways. Steps that moved less "
+        "than 100 of the counter's last digits, and those with the output OFF, are left out.",
+        frozenset({8}),
+    )  # fmt: skip
+
+
+def _twice(one: Amount, digits: int) -> tuple[str, str, str]:
+    return (
+        number(one.net, digits),
+        number(one.instrument_net, digits),
+        number(one.deviation_pct, 3),
+    )
 
 
 def pulses_table(summary: Summary) -> Table:

@@ -398,3 +398,20 @@ def test_the_sentinel_gets_lock_off_and_proof_as_bytes() -> None:
     lock, off, proof = EaPsb(ScriptedText()).off_exchanges(1)
     assert (lock.send, off.send, proof.send) == (b"SYST:LOCK ON\n", b"OUTP OFF\n", b"OUTP?\n")
     assert (lock.expect, off.expect) == (b"", b"")
+
+
+def test_what_it_counted_is_the_source_less_the_sink() -> None:
+    driver = ready(("FETC:AHO?", "12.345 Ah"), ("FETC:SINK:AHO?", "10.00Ah"))
+    found = driver.counted(1)
+    finish(driver)
+    assert found is not None
+    assert found.net_Ah == pytest.approx(2.345)
+    assert found.digit_Ah == 0.01, "the coarser of the two"
+    assert isnan(found.net_Wh)
+
+
+@pytest.mark.parametrize("reply", ["12.345", "12.345 kWh", "12.345 mAh", ""])
+def test_a_counter_in_another_unit_is_none(reply: str) -> None:
+    driver = ready(("FETC:AHO?", reply), ("FETC:SINK:AHO?", reply))
+    with pytest.raises(BadReply):
+        driver.counted(1)

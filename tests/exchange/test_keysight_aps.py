@@ -7,7 +7,7 @@ from math import isnan
 import pytest
 
 from daq.errors import BadReply, InstrumentRefused, NoReply, ReadbackMismatch
-from daq.model import Protection, Setpoint
+from daq.model import Counted, Protection, Setpoint
 from drivers.keysight_aps import (
     IS_ON,
     LIMITS,
@@ -371,3 +371,35 @@ def test_the_integration_time_is_written_where_the_options_give_one_and_read_bac
         with pytest.raises(ReadbackMismatch, match="NPLC"):
             driver.setup()
     line.finished()
+
+
+def counted(reply: str) -> Counted | None:
+    driver = ready(("FETC:AHO?;:FETC:WHO?", reply))
+    result = driver.counted(1)
+    finish(driver)
+    return result
+
+
+def test_its_counters_are_asked_in_one_message_and_nothing_is_reset() -> None:
+    found = counted("-1.250000E+00;+8.160000E+01")
+    assert found is not None
+    assert (found.net_Ah, found.net_Wh) == (-1.25, 81.6)
+
+
+def test_a_counter_is_known_to_the_last_digit_that_it_shows() -> None:
+    found = counted("-1.250000E-03;+8.160000E+03")
+    assert found is not None
+    assert found.digit_Ah == pytest.approx(1e-9)
+    assert found.digit_Wh == pytest.approx(1e-3)
+
+
+def test_a_counter_that_ran_over_is_no_number() -> None:
+    found = counted("+9.900000E+37;+8.160000E+01")
+    assert found is not None
+    assert isnan(found.net_Ah)
+
+
+@pytest.mark.parametrize("reply", ["+1.000000E+00", "+1.000000E+00;", "1 Ah;2 Wh", "1;2;3"])
+def test_half_an_answer_of_the_counters_is_none(reply: str) -> None:
+    with pytest.raises(BadReply):
+        counted(reply)

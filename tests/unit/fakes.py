@@ -70,7 +70,7 @@ SPECTRUM = Spectrum(1000.0, 10.0, 5, 0.005)
 class TurnedClock:
     """A clock that a test turns; stands in for `daq.clock.monotonic`."""
 
-    USED_BY = ("loop", "station", "output", "instrument")
+    USED_BY = ("counting", "loop", "station", "output", "instrument")
 
     def __init__(self, now_s: float = 1000.0) -> None:
         self.now_s = now_s

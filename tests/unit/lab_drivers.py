@@ -23,6 +23,12 @@ class ASlowCycler(Cycler):
     read_messages = 2
 
 
+class ACounter(ASlowCycler):
+    """One that is asked for more counters than readings."""
+
+    count_messages = 3
+
+
 class AChamber(Chamber):
     """One with options."""
 

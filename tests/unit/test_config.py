@@ -394,6 +394,13 @@ def test_the_pauses_between_messages_count_towards_the_reaction(load: Any) -> No
     assert "may leave 1.01 s after a sample" in error.message
 
 
+def test_a_look_at_the_counters_counts_towards_the_reaction_if_it_takes_longer(load: Any) -> None:
+    """Three of its counters in flight and two of the OFF, 50 ms before each; a read is shorter."""
+    text = edit('5025::SOCKET"}', '5025::SOCKET", timeout: 380 ms}', edit("ACycler", "ACounter"))
+    error = refusal(load, edit("  A1:", "  §A1:", text))
+    assert "may leave 1.06 s after a sample" in error.message
+
+
 @pytest.mark.parametrize(("period", "fits"), [("100 ms", True), ("90 ms", False)])
 def test_an_instrument_is_not_read_faster_than_its_pauses_allow(
     load: Any, period: str, fits: bool

@@ -500,3 +500,16 @@ def test_what_somebody_else_has_changed_is_found_by_reading_it_back_in_turn(
     with pytest.raises(ReadbackMismatch, match=foreign.split()[0].decode()):
         for _ in range(turns):
             driver.verify(1)
+
+
+def test_its_counters_count_what_flows_through_the_cell(bench: RunningBench, driver: EaPsb) -> None:
+    before, book = driver.counted(1), bench.ledger(CELL)
+    for setpoint in (CHARGE, DISCHARGE, CHARGE):
+        energise(driver, replace(setpoint, charge_A=3 * setpoint.charge_A))
+        time.sleep(0.7)
+        driver.off(1)
+    after, now = driver.counted(1), bench.ledger(CELL)
+    assert before is not None and after is not None
+    charged, discharged = (now[key] - book[key] for key in ("charged_Ah", "discharged_Ah"))
+    assert discharged > after.digit_Ah / 2
+    assert after.net_Ah - before.net_Ah == pytest.approx(charged - discharged, abs=2e-3)

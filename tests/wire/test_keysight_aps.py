@@ -426,3 +426,42 @@ def test_what_somebody_else_has_changed_is_found_by_reading_it_back(
         driver.verify(1)
     driver.off(1)
     driver.verify(1)  # nothing is expected of what is off
+
+
+# What it counts itself.
+
+
+def test_its_counters_count_what_flows_through_the_cell(
+    bench: RunningBench, name: str, driver: KeysightAps
+) -> None:
+    before, book = driver.counted(1), bench.ledger(CELLS[name])
+    for setpoint in (CHARGE, DISCHARGE, CHARGE):
+        energise(driver, setpoint)
+        time.sleep(0.5)
+        driver.off(1)
+    after, now = driver.counted(1), bench.ledger(CELLS[name])
+    assert before is not None and after is not None
+    net_Ah = after.net_Ah - before.net_Ah
+    net_Wh = after.net_Wh - before.net_Wh
+    flowed = {key: now[key] - book[key] for key in ("charged_Ah", "discharged_Ah")}
+    assert flowed["discharged_Ah"] > 1e-4, "there was something to count both ways"
+    assert net_Ah == pytest.approx(
+        flowed["charged_Ah"] - flowed["discharged_Ah"], abs=before.digit_Ah + after.digit_Ah
+    )
+    true_Wh = (now["charged_Wh"] - book["charged_Wh"]) - (
+        now["discharged_Wh"] - book["discharged_Wh"]
+    )
+    assert net_Wh == pytest.approx(true_Wh, abs=before.digit_Wh + after.digit_Wh)
+
+
+def test_a_counter_that_somebody_resets_begins_anew(
+    bench: RunningBench, name: str, driver: KeysightAps
+) -> None:
+    energise(driver, CHARGE)
+    time.sleep(0.2)
+    driver.off(1)
+    driver.line.tell("SENS:AHO:RES")
+    found = driver.counted(1)
+    assert found is not None
+    assert found.net_Ah == pytest.approx(0.0, abs=1e-9)
+    assert found.net_Wh > 0.0, "each is reset for itself"

@@ -61,7 +61,8 @@ SENTINEL_SILENCE_S = 1.5
 SWITCH_INTERVAL_S = 0.0005
 """The interpreter's thread switch: 5 ms by default, which is long for a sample that must trip."""
 PAGING_S = 0.5
-EXIT_S = 1.5
+EXIT_S = 4.0
+"""Longer than a child allows itself, to close its files or to take its leave of the broker."""
 
 _log = get_logger()
 

@@ -24,7 +24,7 @@ from daq.journal import JournalReader
 from daq.logs import get_logger, setup
 from daq.recorder.tail import Recorder
 
-_STOP_BUDGET_S = 1.5
+STOP_BUDGET_S = 1.5
 TURN_S = 300.0
 """No turn takes so long, not even the sync of a large file on a slow disk."""
 
@@ -57,7 +57,7 @@ def run(recorder: Recorder, stop: threading.Event, poll_s: float, turn_s: float)
             _at_most(turn_s)
         faulthandler.cancel_dump_traceback_later()
         stop.wait(max(0.0, due - monotonic()))
-    recorder.stop(_STOP_BUDGET_S)
+    recorder.stop(STOP_BUDGET_S)
 
 
 def _at_most(turn_s: float) -> None:

@@ -11,6 +11,9 @@ import time
 import pytest
 
 from daq.control.children import FIRST_PAUSE_S, GOOD_AFTER_S, LONGEST_PAUSE_S, Child
+from daq.control.supervisor import EXIT_S
+from daq.gateway.session import FAREWELL_S
+from daq.recorder.__main__ import STOP_BUDGET_S
 
 PATIENCE_S = 20.0
 UNTIL_EOF = ["-c", "import sys; sys.stdin.read()"]
@@ -145,3 +148,8 @@ def test_a_child_that_yields_leaves_the_processor_to_control():
     ours, its = (os.getpriority(os.PRIO_PROCESS, pid) for pid in (0, child.process.pid))
     child.end(20.0)
     assert its == min(ours + 10, 19)
+
+
+def test_a_child_is_waited_for_longer_than_it_allows_itself_to_finish() -> None:
+    assert EXIT_S >= STOP_BUDGET_S + 1.0, "the recorder closes its live files when its time is over"
+    assert EXIT_S >= 2 * FAREWELL_S + 1.0, "the gateway has two things to say"

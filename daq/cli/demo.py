@@ -175,7 +175,8 @@ def _remember(
         if station["run"] or name not in shown:
             shown[name] = station
         else:
-            shown[name] = {**shown[name], "mode": "done", "progress": 1.0, "remaining_s": 0.0}
+            over = {"mode": "done", "why": "", "progress": 1.0, "remaining_s": 0.0}
+            shown[name] = {**shown[name], **over}
 
 
 def _raise_if_stuck(stations: Mapping[str, Mapping[str, Any]], deadline: float) -> None:

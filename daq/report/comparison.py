@@ -20,7 +20,7 @@ from daq.figures.batch import (
 from daq.figures.scopes import CycleFigures
 from daq.report.document import plain
 from daq.report.summary import Summary
-from daq.report.tables import NONE, Table, number, significant
+from daq.report.tables import NONE, Table, more_than_all, number, significant
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +148,7 @@ def cells_table(found: Comparison) -> Table:
     note = (
         f"Yield: {formed.good} of {formed.cells} cells, {number(formed.pct, 1)} %. A good one: "
         f"{found.criteria}. First and last: of the cycles that both charged and discharged."
+        f"{more_than_all(one.efficiency_pct for one in map(_formed, found.names, found.summaries))}"
     )
     return Table("Cells", headings, rows, note, frozenset({0, 1, len(headings) - 1}))
 

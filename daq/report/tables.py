@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import isfinite
@@ -15,6 +16,8 @@ from daq.report import document
 from daq.report.summary import SpectrumFigures, Summary
 
 NONE = "–"
+_ALL_PCT = 100.5
+"""Beyond what instruments are wrong by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +128,16 @@ def cycles_table(summary: Summary) -> Table:
          "Deviation / %"),
         rows,
         "CE, EE: charge (energy) out over charge (energy) in, of the same cycle. Retention: "
-        f"discharge capacity over that of {named}. Deviation: records against counters.",
+        f"discharge capacity over that of {named}. Deviation: records against counters."
+        f"{more_than_all(one.coulombic_efficiency_pct for one in summary.cycles)}",
     )  # fmt: skip
+
+
+def more_than_all(efficiencies_pct: Iterable[float]) -> str:
+    """What to think of a cell that gave more than it had got; empty where none did."""
+    if not any(one > _ALL_PCT for one in efficiencies_pct):
+        return ""
+    return " CE above 100 %: the cell was not empty when that cycle began; it is no efficiency."
 
 
 def steps_table(summary: Summary) -> Table:

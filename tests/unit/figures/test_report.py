@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,17 @@ def test_what_is_known_of_a_cell_is_told_in_words_and_units(tmp_path: Path) -> N
         "thickness 68 µm, coat weight 17.2 mg/cm², "
         "drying temperature 120 °C, time 12 h, atmosphere vacuum"
     )
+
+
+def test_a_cell_that_gave_more_than_it_had_got_is_told_to_have_been_charged(
+    summary: Summary,
+) -> None:
+    said = "CE above 100 %: the cell was not empty"
+    assert said not in tables.cycles_table(summary).note
+    assert tables.more_than_all([99.0, nan, 100.4]) == ""
+    assert said in tables.more_than_all([nan, 118.0])
+    charged = [replace(one, coulombic_efficiency_pct=118.0) for one in summary.cycles]
+    assert said in tables.cycles_table(replace(summary, cycles=tuple(charged))).note
 
 
 class Page(HTMLParser):

@@ -241,9 +241,14 @@ class Lab:
             if output.channel.instrument == instrument
         }
 
-    def safe_on(self, instrument: str) -> frozenset[int]:
-        """Channels of an instrument that are safe when they are on."""
-        return frozenset(channel for channel, on in self.outputs_of(instrument).items() if on)
+    def safe_states(self, instrument: str) -> dict[int, bool]:
+        """Channels of a module that this lab uses -> whether each is safe when it is on.
+
+        Its outputs, and relays of cells' circuits, which are safe when they are open.
+        """
+        relays = (station.relay for station in self.stations.values())
+        opened = {ref.channel: False for ref in relays if ref and ref.instrument == instrument}
+        return opened | self.outputs_of(instrument)
 
     def cell(self, cell_id: str) -> Cell:
         """A cell by its id.

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict
@@ -147,6 +148,11 @@ class Driver(ABC, Generic[LineT]):
             ReadbackMismatch: it is still on.
         """
 
+    @property
+    def off_channels(self) -> Sequence[int]:
+        """The channels that are made safe where the daemon is gone."""
+        return self.channels
+
     def off_exchanges(self, channel: int) -> tuple[Exchange, ...]:
         """`off` as raw bytes, for the sentinel; () where bytes alone cannot do it.
 
@@ -254,10 +260,16 @@ class Switch(Driver[LineT]):
     `read` tells the state of each as `output_on`.
 
     Attributes:
-        safe_on: channels that are safe when they are on, such as a fan; the lab file says which.
+        safe: channel -> whether it is safe when it is on, such as a fan, for those that the lab
+            file names. No other channel is ever touched.
     """
 
-    safe_on: frozenset[int] = frozenset()
+    safe: Mapping[int, bool] = MappingProxyType({})
+
+    @property
+    def off_channels(self) -> Sequence[int]:
+        """Those that the lab uses: a module may have outputs that are somebody else's."""
+        return tuple(self.safe)
 
     @abstractmethod
     def switch(self, channel: int, on: bool) -> None:
@@ -269,7 +281,7 @@ class Switch(Driver[LineT]):
 
     def off(self, channel: int) -> None:
         """Bring the output to its safe state, which need not be off."""
-        self.switch(channel, channel in self.safe_on)
+        self.switch(channel, self.safe.get(channel, False))
 
 
 class Logger(Driver[LineT]):

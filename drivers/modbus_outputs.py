@@ -60,7 +60,9 @@ class ModbusOutputs(Switch[RegisterLine]):
 
     def off_exchanges(self, channel: int) -> tuple[Exchange, ...]:
         """The safe state; the module's echo of the write is the proof."""
-        return (self.line.write_coil_exchange(self._address(channel), channel in self.safe_on),)
+        return (
+            self.line.write_coil_exchange(self._address(channel), self.safe.get(channel, False)),
+        )
 
     def _coils(self) -> list[bool]:
         return self.line.read_coils(self.options.address, self.options.outputs)

@@ -148,7 +148,7 @@ class _Builder:
         )
 
     def _add_switchboard(self, name: str, found: Instrument, driver: Switch[Any]) -> None:
-        driver.safe_on = self._lab.safe_on(name)
+        driver.safe = self._lab.safe_states(name)
         safe = self._lab.outputs_of(name)
         self._switchboards[name] = Switchboard(found, self._bus_of[name], safe)
 

@@ -216,7 +216,7 @@ class Instrument:
         endpoint = self.line.endpoint()
         exchanges = [
             [[one.send.hex(), one.expect.hex()] for one in self.driver.off_exchanges(number)]
-            for number in self.driver.channels
+            for number in self.driver.off_channels
         ]
         if endpoint is None or not all(exchanges):
             return {"kind": "", "exchanges": [], "command": command(self.name)}

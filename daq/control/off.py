@@ -9,7 +9,7 @@ instrument (GPIB, USB). Prints one line each; exit code 0 when every OFF was ver
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from daq.bus.resource import make_line
 from daq.config import InstrumentConfig, Lab, load_lab
@@ -18,14 +18,14 @@ from daq.errors import DaqError, InputError, InstrumentError
 
 
 def switch_off(
-    config: InstrumentConfig, backend: str, safe_on: frozenset[int] = frozenset()
+    config: InstrumentConfig, backend: str, safe: Mapping[int, bool] | None = None
 ) -> str:
     """Open, identify and switch off every channel; empty when verified, else what failed.
 
     Args:
         config: the instrument.
         backend: the VISA library.
-        safe_on: its digital outputs that are safe when they are on.
+        safe: of a module with digital outputs: those that the lab uses, and their safe states.
     """
     try:
         line = make_line(config.resource, config.settings, backend)
@@ -33,12 +33,12 @@ def switch_off(
         if isinstance(driver, Logger):
             return ""
         if isinstance(driver, Switch):
-            driver.safe_on = safe_on
+            driver.safe = safe or {}
         line.open()
         try:
             driver.identify()
             _tried(driver.setup)  # what cannot be set up may still be switched off
-            wrong = [_tried(lambda at=channel: driver.off(at)) for channel in driver.channels]
+            wrong = [_tried(lambda at=channel: driver.off(at)) for channel in driver.off_channels]
         finally:
             line.close()
     except DaqError as error:
@@ -66,7 +66,7 @@ def switch_lab_off(lab: Lab, names: Iterable[str] = ()) -> dict[str, str]:
             known = ", ".join(lab.instruments)
             raise InputError(f"no instrument is called {name!r}", remedy=f"there are: {known}")
     return {
-        name: switch_off(lab.instruments[name], lab.visa_backend, lab.safe_on(name))
+        name: switch_off(lab.instruments[name], lab.visa_backend, lab.safe_states(name))
         for name in wanted
     }
 

@@ -120,7 +120,7 @@ def test_off_is_the_safe_state_which_may_be_on() -> None:
         writes_coil(0x11, True),
         reads_coils(0x10, False, True),
     )
-    driver.safe_on = frozenset({2})
+    driver.safe = {1: False, 2: True}
     driver.off(1)
     driver.off(2)
     driver.line.finished()
@@ -128,7 +128,7 @@ def test_off_is_the_safe_state_which_may_be_on() -> None:
 
 def test_the_sentinel_gets_the_frame_of_the_safe_state() -> None:
     driver = outputs()
-    driver.safe_on = frozenset({2})
+    driver.safe = {1: False, 2: True}
     frames = [driver.off_exchanges(channel)[0].send for channel in (1, 2)]
     assert frames[0].startswith(bytes.fromhex("01 05 0010 0000"))
     assert frames[1].startswith(bytes.fromhex("01 05 0011 FF00"))

@@ -229,6 +229,18 @@ def test_outputs_of_a_run_come_back_after_a_restart_and_are_safe_in_between(tmp_
         coils.wait_for(True, True)
 
 
+def test_the_sentinel_makes_outputs_safe_where_the_daemon_is_killed_and_touches_no_others(tmp_path):
+    with running(tmp_path) as (bench, daemon):
+        coils = Coils(bench)
+        bench.ask("touch", instrument="io", relay_4=True)  # somebody else's
+        daemon.run(STIRRED)
+        daemon.energised(at_least_A=1.0)
+        coils.wait_for(True, True)
+        daemon.signal(signal.SIGKILL)
+        wait_until(lambda: not on(bench), "the cycler is OFF")
+        coils.wait_for(False, True, False, True)
+
+
 def test_a_program_that_switches_what_the_station_has_not_is_refused(tmp_path):
     with running(tmp_path) as (_, daemon):
         text = HEAD + "  - set: {lamp: on}\n"

@@ -445,8 +445,8 @@ def test_sensors_and_outputs_are_named_channels(load: Any) -> None:
         "fan": True,
     }
     assert lab.outputs_of("io") == {3: False, 4: True}
-    assert lab.safe_on("io") == {4}
-    assert lab.safe_on("aps1") == frozenset()
+    assert lab.safe_states("io") == {3: False, 4: True}
+    assert lab.safe_states("aps1") == {}
 
 
 @pytest.mark.parametrize(
@@ -469,5 +469,7 @@ def test_sensors_and_outputs_that_cannot_be_are_refused(load: Any, text: str, sa
 
 
 def test_a_relay_may_sit_on_the_module_of_the_outputs(load: Any) -> None:
-    station = load(wired("relay: io.1\n    outputs: {stirrer: io.3}")).stations["A1"]
-    assert station.relay == ChannelRef("io", 1)
+    lab = load(wired("relay: io.1\n    outputs: {stirrer: io.3}"))
+    assert lab.stations["A1"].relay == ChannelRef("io", 1)
+    assert lab.outputs_of("io") == {3: False}  # what the daemon switches
+    assert lab.safe_states("io") == {1: False, 3: False}  # what is made safe where it is gone

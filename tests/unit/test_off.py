@@ -35,7 +35,7 @@ def lab(monkeypatch):
     lab = SimpleNamespace(
         drivers=drivers,
         visa_backend="@py",
-        safe_on=lambda name: frozenset(),
+        safe_states=lambda name: {},
         instruments={
             name: SimpleNamespace(
                 resource=driver.line,

@@ -142,7 +142,8 @@ def test_a_name_that_is_not_there_is_said(outputs):
 
 def test_off_is_the_safe_state_of_the_channel(module):
     module.line.is_open = True
-    module.safe_on = frozenset({2})
+    module.safe = {1: False, 2: True}
+    assert module.off_channels == (1, 2)
     module.off(1)
     module.off(2)
     assert module.state == {1: False, 2: True}

@@ -103,12 +103,15 @@ def review_at(
     where = None
     if lab and station:
         real = lab.clock_factor == 1.0
+        cycler = lab.instruments[station.cycler.instrument]
+        pauses_s = cycler.driver_class.read_messages * cycler.settings.gap_s
         where = Station(
             station.name,
-            period_s=lab.instruments[station.cycler.instrument].period_s if real else 0.0,
+            period_s=cycler.period_s if real else 0.0,
             chamber=station.chamber is not None,
             eis=station.eis is not None,
             window=station.checks.Q2,
+            fastest_s=pauses_s if real else 0.0,
         )
     return review(Subject(source, compiled, flow_of(compiled.program), where))
 

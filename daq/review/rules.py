@@ -197,19 +197,19 @@ def at_the_station(subject: Subject) -> Iterator[Finding]:
         if step.spectrum and not station.eis:
             message = f"station {station.name} has no `eis`"
             yield error(origin.place(step.kind), message, "name one in the lab file")
-        yield from _too_fine(step, origin, station.period_s)
+        yield from _too_fine(step, origin, station.fastest_s)
 
 
-def _too_fine(step: Step, origin: Origin, period_s: float) -> Iterable[Finding]:
-    read = f"the cycler is read every {period_s:g} s"
+def _too_fine(step: Step, origin: Origin, fastest_s: float) -> Iterable[Finding]:
+    read = f"the cycler cannot be read faster than every {fastest_s:g} s"
     shortest_s = _shortest_s(step)
-    if shortest_s < period_s:
+    if shortest_s < fastest_s:
         message = f"the profile has a step of {shortest_s:g} s, and {read}"
-        yield error(origin.place("profile"), message, "shorten `period` of its bus")
-    if step.record.every_s < period_s:
+        yield error(origin.place("profile"), message, "make it coarser")
+    if step.record.every_s < fastest_s:
         message = f"a record every {step.record.every_s:g} s is asked for, and {read}"
         yield warning(origin.place("record", "every"), message)
-    if step.record.first_every_s < period_s:
+    if step.record.first_every_s < fastest_s:
         message = f"recorded every {step.record.first_every_s:g} s at first, and {read}"
         yield note(origin.place("record", "first"), message)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -322,24 +323,27 @@ def test_what_the_station_lacks_is_an_error() -> None:
     assert said(steps) == []
 
 
-def test_a_profile_finer_than_the_cycler_is_read() -> None:
+SLOW = replace(STATION, fastest_s=0.5)
+CANNOT = "the cycler cannot be read faster than every 0.5 s"
+
+
+def test_a_profile_finer_than_the_cycler_can_be_read() -> None:
     steps = "  - profile: {file: p.csv}\n"
-    found = only(steps, station=STATION, files={"p.csv": PROFILE})
-    assert found == (
-        f"error {FIRST}: the profile has a step of 0.2 s, and the cycler is read every 0.5 s"
-    )
-    quick = Station("A1", 0.1, chamber=True, eis=True, window=1.1)
+    found = only(steps, station=SLOW, files={"p.csv": PROFILE})
+    assert found == f"error {FIRST}: the profile has a step of 0.2 s, and {CANNOT}"
+    quick = replace(STATION, fastest_s=0.1)  # read faster than its period while it plays
     assert said(steps, station=quick, files={"p.csv": PROFILE}) == []
     accelerated = Station("A1", 0.0, chamber=True, eis=True, window=1.1)
     assert said(steps, station=accelerated, files={"p.csv": PROFILE}) == []
 
 
-def test_records_faster_than_the_cycler_is_read() -> None:
+def test_records_faster_than_the_cycler_can_be_read() -> None:
     steps = "  - {rest: 1 h, record: {every: 100 ms}}\n  - pulse: {discharge: 1C, for: 10 s}\n"
-    assert said(steps, station=STATION) == [
-        f"warning {FIRST}: a record every 0.1 s is asked for, and the cycler is read every 0.5 s",
-        f"note {FIRST + 1}: recorded every 0.1 s at first, and the cycler is read every 0.5 s",
+    assert said(steps, station=SLOW) == [
+        f"warning {FIRST}: a record every 0.1 s is asked for, and {CANNOT}",
+        f"note {FIRST + 1}: recorded every 0.1 s at first, and {CANNOT}",
     ]
+    assert said(steps, station=replace(STATION, fastest_s=0.1)) == []
 
 
 def test_a_current_that_the_cycler_is_read_too_rarely_for() -> None:

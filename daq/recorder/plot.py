@@ -157,8 +157,19 @@ def _shade_steps(axes: Any, hours: Floats, data: Overview, kinds: dict[int, str]
                 linewidth=0, zorder=0, label=kind,
             )  # fmt: skip
     if spans:
-        handles = [bars for bars in axes[0].collections if bars.get_label() in _TINTS]
+        bars = [one for one in axes[0].collections if one.get_label() in spans]
+        handles = _one_of_each_tint(bars)
         legend_above(axes[0], handles=handles, bbox_to_anchor=(1.005, 1.05), handlelength=1.2)
+
+
+def _one_of_each_tint(bars: list[Any]) -> list[Any]:
+    """Kinds of the same tint share an entry of the legend, which names them all."""
+    shared: dict[str, list[Any]] = {}
+    for one in bars:
+        shared.setdefault(_TINTS[one.get_label()], []).append(one)
+    for alike in shared.values():
+        alike[0].set_label(", ".join(one.get_label() for one in alike))
+    return [alike[0] for alike in shared.values()]
 
 
 def _mark_cycles(axis: Any, hours: Floats, cycles: npt.NDArray[Any]) -> None:

@@ -43,7 +43,8 @@ def _look(found: Comparison, index: int, name: str) -> dict[str, Any]:
     if len(found.names) <= MOST_LINES:
         ink = CYCLE[index % len(CYCLE)]
         style = "-" if index < len(CYCLE) else "--"
-        return {"color": ink, "marker": MARKS[index % len(MARKS)], "label": name, "ls": style}
+        label = f"{name}, not good" if name in found.formed.failed else name
+        return {"color": ink, "marker": MARKS[index % len(MARKS)], "label": label, "ls": style}
     failed = name in found.formed.failed
     bad = list(found.formed.failed)
     if failed:

@@ -28,6 +28,9 @@ from daq.report.summary import Summary
 
 _LINE = {"linewidth": 1.2, "markersize": 5}
 
+SAME_SOC_PCT = 3.0
+"""Pulses that lie closer together than this are at one state of charge."""
+
 PULSE_S = 120.0
 """Longer steps are no pulses; the table has the resistances of their beginnings all the same."""
 
@@ -100,25 +103,39 @@ def _percent_of(whole_Ah: float) -> tuple[Callable[[Any], Any], Callable[[Any], 
 
 
 def resistance_picture(summary: Summary) -> Any:
-    """DC resistance over the state of charge, of short pulses from rest; None without any."""
+    """DC resistance of short pulses from rest; None without any.
+
+    Over the state of charge, or over the cycles where each has its pulses at the same one.
+    """
     found = [one for one in summary.pulses if one.edge == "on" and one.lasts_s <= PULSE_S]
     if not found:
         return None
-    known = all(isfinite(one.soc_pct) for one in found)
+    where, place = _abscissa(found)
     with styled():
         figure = new_figure(10.5, 4.8)
         left, right = figure.subplots(1, 2, sharex=True, sharey=True)
-        _draw_resistances(left, (one for one in found if one.step_A < 0), known)
-        _draw_resistances(right, (one for one in found if one.step_A > 0), known)
+        _draw_resistances(left, (one for one in found if one.step_A < 0), place)
+        _draw_resistances(right, (one for one in found if one.step_A > 0), place)
         left.set_title("Discharging pulses", fontsize=10, loc="left", color=BLACK)
         right.set_title("Charging pulses", fontsize=10, loc="left", color=BLACK)
-        where = "State of charge / %" if known else "Net charge / Ah"
         left.set(xlabel=where, ylabel=f"DC resistance / {_unit(found)[1]}")
         right.set_xlabel(where)
         for axis in (left, right):
             axis.margins(0.08)
+            if where == "Cycle":
+                whole_ticks(axis)
         _legend_of_times(right, left, right)
     return figure
+
+
+def _abscissa(found: Sequence[Pulse]) -> tuple[str, Callable[[Pulse], float]]:
+    """What pulses are drawn over: its name, and its value for one of them."""
+    socs = [one.soc_pct for one in found]
+    if not all(map(isfinite, socs)):
+        return "Net charge / Ah", lambda one: one.net_Ah
+    if max(socs) - min(socs) <= SAME_SOC_PCT and len({one.cycle for one in found}) > 1:
+        return "Cycle", lambda one: one.cycle
+    return "State of charge / %", lambda one: one.soc_pct
 
 
 def _legend_of_times(place: Any, *axes: Any) -> None:
@@ -135,12 +152,12 @@ def _unit(found: Sequence[Pulse]) -> tuple[float, str]:
     return ohm_scale(np.array(ohms))
 
 
-def _draw_resistances(axis: Any, found: Iterable[Pulse], known: bool) -> None:
+def _draw_resistances(axis: Any, found: Iterable[Pulse], place: Callable[[Pulse], float]) -> None:
     kept = list(found)
     scale = _unit(kept)[0] if kept else 1.0
     for number, after_s in enumerate(TIMES_S):
         points = sorted(
-            (one.soc_pct if known else one.net_Ah, at.ohm * scale)
+            (place(one), at.ohm * scale)
             for one in kept
             for at in one.resistances
             if at.after_s == after_s and isfinite(at.ohm)

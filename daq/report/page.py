@@ -33,7 +33,10 @@ tr:nth-child(even) td { background: #f6f6f6; }
 .word { text-align: left; }
 table.facts td { white-space: normal; overflow-wrap: anywhere; text-align: left; }
 table.facts td:first-child { color: #666; white-space: nowrap; }
-td:last-child.word { white-space: normal; }
+td:last-child.word { white-space: normal; min-width: 14em; }
+@media screen and (max-width: 720px) {
+  figure { overflow-x: auto; } figure img { max-width: none; width: 720px; }
+}
 @media print {
   body { margin: 0; max-width: none; font-size: 10px; }
   figure, tr { break-inside: avoid; } h2 { break-after: avoid; }

@@ -174,25 +174,31 @@ def steps_table(summary: Summary) -> Table:
 
 def counted_table(summary: Summary) -> Table:
     """Against the cycler's own counters, for the steps that moved enough, or were not counted."""
+    shown = [
+        one
+        for one in summary.counted.values()
+        if one.missing or isfinite(one.charge_Ah.deviation_pct)
+    ]
+    why = any(one.missing for one in shown)
     rows = tuple(
         (
             str(one.step_count),
             str(one.step),
             *_twice(one.charge_Ah, 4),
             *_twice(one.energy_Wh, 4),
-            one.missing,
+            *([one.missing] if why else []),
         )
-        for one in summary.counted.values()
-        if one.missing or isfinite(one.charge_Ah.deviation_pct)
+        for one in shown
     )
     return Table(
         "Against the cycler's own counters",
         ("Pass", "Step", "Net / Ah", "Cycler / Ah", "Deviation / %", "Net / Wh", "Cycler / Wh",
-         "Deviation / %", "Missing"),
+         "Deviation / %", *(["Missing because"] if why else [])),
         rows,
-        "Both from one look at the counters to the next, which follows the edge between two steps. "
-        "Deviation: ours less the cycler's, over what was moved both ways. Steps that moved less "
-        "than 100 of the counter's last digits, and those with the output OFF, are left out.",
+        "Net by the daemon and by the cycler, from one look at its counters to the next, at the "
+        "edges between steps. Deviation: the daemon's less the cycler's, over what was moved both "
+        "ways. Steps that moved less than 100 of the counter's last digits, and those with the "
+        "output OFF, are left out.",
         frozenset({8}),
     )  # fmt: skip
 

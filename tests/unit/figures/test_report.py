@@ -14,10 +14,12 @@ import pytest
 
 from daq import cli
 from daq.errors import InputError
+from daq.figures.counted import Amount, StepCounted
 from daq.journal import JournalReader
 from daq.report import comparison, document, tables
 from daq.report.batch_picture import comparison_picture
 from daq.report.data import RunData, load
+from daq.report.drawing import resistance_picture, time_picture
 from daq.report.identity import identity
 from daq.report.page import page
 from daq.report.pdf import write_pdf
@@ -251,6 +253,53 @@ def test_alarms_and_gaps_of_a_run_are_told(tmp_path: Path) -> None:
     assert "the daemon was not running" in page(summary)
 
 
+def drawn_over(summary: Summary, socs_pct: list[float]) -> str:
+    """What the resistances are drawn over if each cycle has its pulse at this state of charge."""
+    pulse = next(one for one in summary.pulses if one.edge == "on" and one.lasts_s < 60.0)
+    found = [replace(pulse, cycle=n, soc_pct=soc) for n, soc in enumerate(socs_pct, start=1)]
+    figure = resistance_picture(replace(summary, pulses=tuple(found)))
+    return str(figure.axes[0].get_xlabel())
+
+
+def test_pulses_of_every_cycle_at_one_state_of_charge_are_drawn_over_the_cycles(
+    summary: Summary,
+) -> None:
+    assert drawn_over(summary, [50.2, 50.9, 51.4]) == "Cycle"
+    assert drawn_over(summary, [90.0, 70.0, 50.0]) == "State of charge / %"
+    assert drawn_over(summary, [50.2]) == "State of charge / %"
+    assert drawn_over(summary, [50.2, nan, 50.3]) == "Net charge / Ah"
+
+
+def test_kinds_of_one_tint_share_an_entry_of_the_legend(summary: Summary) -> None:
+    legend = time_picture(summary).axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["cccv, charge", "discharge", "eis"]
+
+
+def counted(count: int, **changes: Any) -> StepCounted:
+    charge = Amount(1.001, 1.001, 1.0, 1e-6, energised=True)
+    energy = Amount(3.7037, 3.7037, 3.7, 1e-6, energised=True)
+    return replace(StepCounted(count, count, 1, charge, energy, ""), **changes)
+
+
+def test_a_cycler_s_own_counters_are_a_table_and_a_line_below_the_totals(summary: Summary) -> None:
+    held = replace(summary, counted={2: counted(2), 3: counted(3)})
+    (table,) = (one for one in tables.tables(held) if "own counters" in one.title)
+    assert table.rows[0] == ("2", "2", "1.0010", "1.0000", "0.100", "3.7037", "3.7000", "0.100")
+    assert len(table.headings) == len(table.rows[0])
+    totals = tables.totals_table(held)
+    assert "own counters differ by 0.100 % in charge, 0.100 % in energy" in totals.note
+    assert "own counters" not in tables.totals_table(summary).note
+
+
+def test_a_step_that_the_cycler_did_not_count_says_why(summary: Summary) -> None:
+    none = Amount(nan, nan, nan, nan, energised=True)
+    lost = counted(3, charge_Ah=none, energy_Wh=none, missing="the link was lost in between")
+    held = replace(summary, counted={2: counted(2), 3: lost})
+    (table,) = (one for one in tables.tables(held) if "own counters" in one.title)
+    assert [row[-1] for row in table.rows] == ["", "the link was lost in between"]
+    assert len(table.headings) == len(table.rows[0])
+
+
 # A batch.
 
 
@@ -290,6 +339,12 @@ def test_a_batch_is_drawn_and_printed(batch: list[Path], speak: Any, tmp_path: P
     assert str(picture) in out.replace("\n", "")
     code, _, err = speak("compare", *batch, "--circuit", "none", "--out", tmp_path / "batch.docx")
     assert code == 2 and ".png" in err
+
+
+def test_a_cell_that_is_not_good_is_named_so_beside_its_line(batch: list[Path]) -> None:
+    found = comparison.compare([summarise(load(path), Choices(circuit="")) for path in batch])
+    labels = {line.get_label() for line in comparison_picture(found).axes[0].lines}
+    assert {"NMC-0005", "NMC-0006, not good"} <= labels
 
 
 def test_many_cells_are_drawn_too(batch: list[Path]) -> None:

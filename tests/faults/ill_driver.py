@@ -13,12 +13,11 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from daq.driver import DriverOptions
 from daq.model import Reading
-from drivers.keysight_aps import KeysightAps
+from drivers.keysight_aps import KeysightAps, KeysightApsOptions
 
 
-class Orders(DriverOptions):
+class Orders(KeysightApsOptions):
     """Where the orders come from."""
 
     orders: str

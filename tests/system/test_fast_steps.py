@@ -143,6 +143,7 @@ def moved_As(pieces: Pieces, sign: float) -> float:
     return sum(seconds * max(0.0, sign * amps) for seconds, amps in pieces)
 
 
+@pytest.mark.timeout(300)  # in real time, a minute and a half
 @pytest.mark.parametrize("family", list(DRIVES))
 def test_a_drive_cycle_moves_the_charge_of_its_table_through_the_cell(family, tmp_path):
     pieces = DRIVES[family]

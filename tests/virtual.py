@@ -9,8 +9,9 @@ ledger.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,7 @@ class VirtualBench:
         protocol: text of a protocol file.
         every_s: time between samples; while `quick_s` of a step have not passed, the time since
             its beginning divided by 20, if that is less.
+        pause: (step time at which the run is paused for once, for how long), s.
         noise_V, noise_A: standard deviation of what is measured.
 
     Attributes:
@@ -98,6 +100,7 @@ class VirtualBench:
         *,
         every_s: float = 1.0,
         quick_s: float = 0.0,
+        pause: tuple[float, float] = (inf, 0.0),
         nominal_Ah: float = 2.5,
         noise_V: float = 0.0,
         noise_A: float = 0.0,
@@ -115,6 +118,7 @@ class VirtualBench:
         self._position = position
         self._clock = clock
         self._every_s, self._quick_s = every_s, quick_s
+        self._pause, self._go_on_s = pause, 0.0
         self._noise = (noise_V, noise_A)
         self._dice = random.Random(7)
         self._sweep = ""
@@ -129,13 +133,24 @@ class VirtualBench:
             seen = self._look()
             run.before(seen)
             with run.together():
-                actions = engine.advance(seen) if engine.started else engine.start(seen)
+                actions = self._advance(engine, seen)
                 if not any(isinstance(action, StepStarted | StepEnded) for action in actions):
                     run.record(seen, self._utc())
                 for action in actions:
                     self._act(run, seen, action)
             self._clock.advance(ACTING_S if actions else self._next_s(engine))
         assert self._journal.sync().wait(30)
+
+    def _advance(self, engine: Engine, seen: Observation) -> Sequence[Action]:
+        if not engine.started:
+            return engine.start(seen)
+        if engine.paused:
+            return engine.resume(seen) if seen.time_s >= self._go_on_s else engine.advance(seen)
+        at_s, for_s = self._pause
+        if engine.step_time_s < at_s:
+            return engine.advance(seen)
+        self._pause, self._go_on_s = (inf, 0.0), seen.time_s + for_s
+        return engine.pause(seen)
 
     def _next_s(self, engine: Engine) -> float:
         since_s = engine.step_time_s

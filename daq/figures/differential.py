@@ -7,7 +7,8 @@ evenly over the voltages that it crosses) and smooths the bins with a Gaussian. 
 curve is the charge that the step moved, exactly, whatever the bins are; a noisy voltage that goes
 back and forth does no harm. This is the level evaluation of X. Feng et al., eTransportation 3
 (2020) 100051. dV/dQ samples voltage over charge evenly, smooths it in the same way, and takes
-central differences.
+central differences. Where the step stood still both are broken: the cell relaxed meanwhile, and
+each side is a curve of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from daq.figures.moved import Floats
+from daq.figures.moved import Flags, Floats
 
 _REACH = 4  # standard deviations after which a Gaussian is nothing
 
@@ -74,7 +75,12 @@ EMPTY = Curve(np.empty(0), np.empty(0), "")
 """Where there is no curve to be had."""
 
 
-def dqdv(charge_Ah: Floats, voltage_V: Floats, smoothing: Smoothing | None = None) -> Curve:
+def dqdv(
+    charge_Ah: Floats,
+    voltage_V: Floats,
+    smoothing: Smoothing | None = None,
+    breaks: Flags | None = None,
+) -> Curve:
     """Incremental capacity over voltage.
 
     Args:
@@ -82,21 +88,31 @@ def dqdv(charge_Ah: Floats, voltage_V: Floats, smoothing: Smoothing | None = Non
             of the current), shape (n,).
         voltage_V: of the cell.
         smoothing: None takes the default.
+        breaks: for each record, whether the step stood still before it: the stretch that ends
+            there is left out. None: nowhere.
 
     Returns:
-        At the middles of the bins; `EMPTY` when nothing was moved over any voltage.
+        At the middles of the bins, with a NaN between the two sides of a break: the voltages that
+        the step crosses on both sides have a line each, and no false peak. `EMPTY` when nothing
+        was moved over any voltage.
     """
     chosen = smoothing or Smoothing()
-    charge, volts = _finite(charge_Ah, voltage_V)
+    pieces = _pieces(charge_Ah, voltage_V, breaks)
+    curves = [_levels(*piece, chosen) for piece in pieces]
+    return _joined([curve for curve in curves if curve is not None], chosen.of_dqdv)
+
+
+def _levels(charge: Floats, volts: Floats, chosen: Smoothing) -> tuple[Floats, Floats] | None:
+    """(voltage, dQ/dV) between two breaks; None where nothing was moved over any voltage."""
     if len(charge) < 2 or np.ptp(volts) < chosen.bin_V or charge[-1] <= charge[0]:
-        return EMPTY
+        return None
     margin = _REACH * chosen.sigma_V + chosen.bin_V
     low = chosen.bin_V * np.floor((volts.min() - margin) / chosen.bin_V)
     bins = int(np.ceil((volts.max() + margin - low) / chosen.bin_V))
     edges = low + chosen.bin_V * np.arange(bins + 1)
     per_V = np.diff(_charge_below(edges, charge, volts)) / chosen.bin_V
     smooth = np.convolve(per_V, _gaussian(chosen.sigma_V / chosen.bin_V), mode="same")
-    return Curve((edges[1:] + edges[:-1]) / 2, smooth, chosen.of_dqdv)
+    return (edges[1:] + edges[:-1]) / 2, smooth
 
 
 def _charge_below(edges: Floats, charge: Floats, volts: Floats) -> Floats:
@@ -122,25 +138,58 @@ def _charge_below(edges: Floats, charge: Floats, volts: Floats) -> Floats:
     return ramps + sums[np.searchsorted(low[flat][order], edges)]
 
 
-def dvdq(charge_Ah: Floats, voltage_V: Floats, smoothing: Smoothing | None = None) -> Curve:
+def dvdq(
+    charge_Ah: Floats,
+    voltage_V: Floats,
+    smoothing: Smoothing | None = None,
+    breaks: Flags | None = None,
+) -> Curve:
     """Differential voltage over charge; arguments as for `dqdv`.
 
     Returns:
         `EMPTY` when nothing was moved. V/Ah is negative while a discharge goes on.
     """
     chosen = smoothing or Smoothing()
-    charge, volts = _finite(charge_Ah, voltage_V)
-    if len(charge) < 2 or charge[-1] <= charge[0]:
+    pieces = [piece for piece in _pieces(charge_Ah, voltage_V, breaks) if len(piece[0])]
+    first = float(pieces[0][0][0]) if pieces else 0.0
+    part_Ah = (float(pieces[-1][0][-1]) - first) / chosen.parts if pieces else 0.0
+    if part_Ah <= 0:
         return EMPTY
-    first, whole = float(charge[0]), float(charge[-1] - charge[0])
-    even = first + whole * np.arange(chosen.parts + 1) / chosen.parts
-    smooth = _smooth(np.interp(even, charge, volts), chosen.sigma * chosen.parts)
-    return Curve(even - charge[0], np.gradient(smooth, even), chosen.of_dvdq)
+    curves = [_slope(charge - first, volts, part_Ah, chosen) for charge, volts in pieces]
+    return _joined([curve for curve in curves if curve is not None], chosen.of_dvdq)
 
 
-def _finite(charge: Floats, volts: Floats) -> tuple[Floats, Floats]:
+def _slope(
+    charge: Floats, volts: Floats, part_Ah: float, chosen: Smoothing
+) -> tuple[Floats, Floats] | None:
+    """(charge, dV/dQ) between two breaks; None where less was moved than the smoothing reaches."""
+    sigma = chosen.sigma * chosen.parts
+    parts = round(float(charge[-1] - charge[0]) / part_Ah) if len(charge) > 1 else 0
+    if parts < max(2.0, sigma):
+        return None
+    even = np.linspace(float(charge[0]), float(charge[-1]), parts + 1)
+    smooth = _smooth(np.interp(even, charge, volts), sigma)
+    return even, np.gradient(smooth, even)
+
+
+def _joined(curves: list[tuple[Floats, Floats]], smoothing: str) -> Curve:
+    """One after the other, with a NaN between two."""
+    if not curves:
+        return EMPTY
+    gap = np.array([np.nan])
+    pieces = [(gap, gap)] * (2 * len(curves) - 1)
+    pieces[::2] = curves
+    x, y = (np.concatenate(side) for side in zip(*pieces, strict=True))
+    return Curve(x, y, smoothing)
+
+
+def _pieces(charge: Floats, volts: Floats, breaks: Flags | None) -> list[tuple[Floats, Floats]]:
+    """The records that have both, cut at the breaks."""
     known = np.isfinite(charge) & np.isfinite(volts)
-    return charge[known], volts[known]
+    flags = np.zeros(len(charge), np.bool_) if breaks is None else breaks
+    # A break before a record that is left out is one before the next that is kept.
+    cuts = np.flatnonzero(np.diff(np.cumsum(flags)[known])) + 1
+    return list(zip(np.split(charge[known], cuts), np.split(volts[known], cuts), strict=True))
 
 
 def _gaussian(sigma: float) -> Floats:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from daq import pauses
 from daq.figures.moved import COUNTERS, Flags, Floats, Moved, deviation_pct, ratio, trapezoids
 
 Rows = npt.NDArray[np.void]
@@ -40,7 +41,8 @@ class Scope:
 
     Attributes:
         start_s: test time of its first record.
-        duration_s: from its first record to its last.
+        duration_s: from its first record to its last, without pauses.
+        paused_s: how long it stood still in between.
         moved: by the daemon's counters, from every sample.
         integrated: by trapezoids over the records that were kept.
         begin_V, end_V: at the first and at the last record.
@@ -48,6 +50,7 @@ class Scope:
 
     start_s: float
     duration_s: float
+    paused_s: float
     records: int
     moved: Moved
     integrated: Moved
@@ -72,7 +75,7 @@ class StepFigures:
     Attributes:
         step_count: of the run's passes of steps, from 1.
         step: line of the program.
-        mean_A: charge over time, net.
+        mean_A: charge over time, net; pauses are no time of the step.
     """
 
     step_count: int
@@ -207,6 +210,12 @@ def unseen_stretches(utc_s: Floats, gaps: Sequence[tuple[float, float]]) -> Flag
     return out
 
 
+def standstill(rows: Rows) -> Floats:
+    """Seconds of pauses between the record before and each record, shape (n,)."""
+    columns = (rows["test_time"], rows["step_time_s"], rows["step_count"])
+    return pauses.only_pauses(pauses.held_s(*columns))
+
+
 class _Cutter:
     """Makes a `Scope` of a stretch of rows."""
 
@@ -217,6 +226,7 @@ class _Cutter:
         # The very first sample of a run acts and is not kept: what came before the first record
         # is known to the counters alone.
         first = [[float(rows[name][0])] for name in COUNTERS]
+        self._held_s = standstill(rows)
         self._areas = areas + np.array(first)
 
     def cut(self, start: int, end: int) -> Scope:
@@ -224,9 +234,11 @@ class _Cutter:
         rows, last = self._rows[start:end], self._rows[end - 1]
         before = self._areas[:, start - 1] if start else np.zeros(len(COUNTERS))
         volts, degC = rows["voltage"], rows["temperature"]
+        paused_s = float(self._held_s[start + 1 : end].sum())
         return Scope(
             float(rows["test_time"][0]),
-            float(last["test_time"] - rows["test_time"][0]),
+            float(last["test_time"] - rows["test_time"][0]) - paused_s,
+            paused_s,
             len(rows),
             Moved(*(float(last[self._prefix + name]) for name in COUNTERS)),
             Moved(*(self._areas[:, end - 1] - before).tolist()),

@@ -14,7 +14,7 @@ from daq.journal import JournalReader
 from daq.recorder import metadata
 from daq.recorder.columns import Rows
 from daq.recorder.source import Source, open_source
-from daq.recorder.thin import EDGES, Floats, Overview
+from daq.recorder.thin import READ, Floats, Overview
 
 _MOST_SPANS = 400
 _APART = 0.075  # of the width: two names of cycles
@@ -27,6 +27,8 @@ _TINTS = {
     "eis": "#fbf3d0",
     "chamber": "#eaf4ea",
 }
+PAUSED = "paused"
+"""What stretches are called in which the run stood still, whatever for."""
 STYLE = {
     "font.size": 9.5,
     "axes.edgecolor": "#888888",
@@ -66,7 +68,7 @@ def plot(origin: JournalReader | Path, out: Path, run: str = "") -> Path:
     matplotlib: Any = importlib.import_module("matplotlib")
     figures: Any = importlib.import_module("matplotlib.figure")
     source = open_source(origin, run)
-    data, spectra = Overview(source.columns([*EDGES, *LINES]), LINES), source.spectra()
+    data, spectra = Overview(source.columns([*READ, *LINES]), LINES), source.spectra()
     with matplotlib.rc_context(STYLE):
         figure = figures.Figure(figsize=(15 if len(spectra) else 10.5, 7.2), layout="constrained")
         _titles(figure, source)
@@ -118,6 +120,8 @@ def draw_time(axes: Any, data: Overview, kinds: dict[int, str]) -> None:
     _draw_chamber(axes[2], *data.line(_CHAMBER))
     hours = data.edges("test_time") / 3600
     _shade_steps(axes, hours, data, kinds)
+    _hatch_pauses(axes, data.pauses())
+    _name_shades(axes[0])
     _mark_cycles(axes[0], hours, data.edges("cycle_number"))
     axes[2].set_xlabel("Time / h")
     if len(hours):
@@ -156,10 +160,24 @@ def _shade_steps(axes: Any, hours: Floats, data: Overview, kinds: dict[int, str]
                 spans_h, (0, 1), transform=axis.get_xaxis_transform(), color=_TINTS[kind],
                 linewidth=0, zorder=0, label=kind,
             )  # fmt: skip
-    if spans:
-        bars = [one for one in axes[0].collections if one.get_label() in spans]
-        handles = _one_of_each_tint(bars)
-        legend_above(axes[0], handles=handles, bbox_to_anchor=(1.005, 1.05), handlelength=1.2)
+
+
+def _hatch_pauses(axes: Any, pauses: list[tuple[float, float]]) -> None:
+    """Over the colour of its step, which did nothing then."""
+    spans_h = [(start, end - start) for start, end in pauses]
+    for axis in axes if spans_h else ():
+        axis.broken_barh(
+            spans_h, (0, 1), transform=axis.get_xaxis_transform(), facecolor="#e2e2e2",
+            edgecolor="#9a9a9a", hatch="////", linewidth=0, zorder=0.5, label=PAUSED,
+        )  # fmt: skip
+
+
+def _name_shades(axis: Any) -> None:
+    paused = [bars for bars in axis.collections if bars.get_label() == PAUSED]
+    tinted = [bars for bars in axis.collections if bars.get_label() in _TINTS]
+    handles = [*_one_of_each_tint(tinted), *paused]
+    if handles:
+        legend_above(axis, handles=handles, bbox_to_anchor=(1.005, 1.05), handlelength=1.2)
 
 
 def _one_of_each_tint(bars: list[Any]) -> list[Any]:

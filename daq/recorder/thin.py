@@ -7,12 +7,15 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from daq.pauses import Pauses
 from daq.recorder.columns import Batch, Values
 
 Floats = npt.NDArray[np.float64]
 
 MOST_POINTS = 20_000
 EDGES = ("test_time", "step_index", "step_count", "cycle_number")
+READ = (*EDGES, "step_time_s")
+"""The columns that an `Overview` wants beside those of its lines."""
 
 
 def decimate(x: Floats, y: Floats, most: int = MOST_POINTS) -> tuple[Floats, Floats]:
@@ -49,10 +52,10 @@ class Line:
 
 
 class Overview:
-    """Lines over the time in hours, and the rows at which a step or a cycle begins.
+    """Lines over the time in hours, the rows at which a step or a cycle begins, and pauses.
 
     Args:
-        batches: of columns with `names` and those of `EDGES`.
+        batches: of columns with `names` and those of `READ`.
         names: the columns to make lines of.
     """
 
@@ -61,6 +64,7 @@ class Overview:
         self._edges: dict[str, list[Values]] = {name: [] for name in EDGES}
         self._before: tuple[int, int] | None = None
         self._last: Batch | None = None
+        self._pauses = Pauses()
         for rows in batches:
             self._add(rows)
         if self._last is not None:
@@ -71,6 +75,7 @@ class Overview:
         for name, line in self._lines.items():
             line.add(hours, rows[name])
         self._keep(rows, self._begun(rows))
+        self._pauses.add(rows["test_time"], rows["step_time_s"], rows["step_count"])
         self._last = rows
 
     def _begun(self, rows: Batch) -> Values:
@@ -93,3 +98,7 @@ class Overview:
     def edges(self, name: str) -> Values:
         """A column of `EDGES` at the first row of each step and cycle, and at the last of all."""
         return np.concatenate([np.empty(0), *self._edges[name]])
+
+    def pauses(self) -> list[tuple[float, float]]:
+        """Hours at which the run stood still, and at which it went on."""
+        return [(start / 3600, end / 3600) for start, end in self._pauses.spans_s()]

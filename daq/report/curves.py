@@ -132,4 +132,4 @@ def rate(rate_C: float) -> str:
 def _ceiling(curves: Sequence[Floats]) -> float:
     """Of dV/dQ, whose ends rise to the sky: three times the height of its middle."""
     middles = np.concatenate([np.abs(y[len(y) // 10 : -len(y) // 10]) for y in curves])
-    return 1.3 * float(np.percentile(middles, 98)) or 1.0
+    return 1.3 * float(np.nanpercentile(middles, 98)) or 1.0

@@ -76,6 +76,7 @@ def scope(one: Scope) -> dict[str, Any]:
     return {
         "start_s": one.start_s,
         "duration_s": one.duration_s,
+        "paused_s": one.paused_s,
         "records": one.records,
         **moved(one.moved),
         "begin_V": one.begin_V,

@@ -6,17 +6,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from daq.errors import DaqError
 from daq.figures import counted, differential, pulses, scopes, spectra
 from daq.figures.circuits import DEFAULT, Impedance
 from daq.figures.counted import StepCounted
 from daq.figures.differential import Curve, Smoothing
-from daq.figures.moved import Floats
+from daq.figures.moved import Flags, Floats
 from daq.figures.pulses import Pulse
 from daq.figures.scopes import CycleFigures, Rows, Scope, StepFigures
 from daq.model import EventKind
 from daq.report.data import RunData, RunEvent
+
+Indices = npt.NDArray[np.intp]
 
 STEADY = 0.02
 """How far the current of a step may be from its median for its differential curves."""
@@ -172,8 +175,11 @@ def _consistency(hertz: Floats, z_ohm: Impedance) -> spectra.Consistency | None:
 def _differentials(
     data: RunData, steps: tuple[StepFigures, ...], smoothing: Smoothing
 ) -> Iterator[Differential]:
+    held = scopes.standstill(data.rows) > 0
+    breaks = held | data.unseen
     for step, (start, end) in zip(steps, scopes.runs_of(data.rows["step_count"]), strict=True):
-        rows = _steady(data.rows[start:end])
+        kept = _steady(data.rows[start:end], held[start:end])
+        rows, broken = data.rows[start:end][kept], _before(kept, breaks[start:end])
         moved = rows["step_charge_Ah"] + rows["step_discharge_Ah"]
         least_Ah = LEAST_CAPACITY * data.nominal_Ah
         if len(rows) < LEAST_RECORDS or not float(moved[-1] - moved[0]) >= least_Ah:
@@ -182,15 +188,34 @@ def _differentials(
             step.step_count,
             step.cycle,
             float(np.median(rows["current"])) / data.nominal_Ah,
-            differential.dqdv(moved, rows["voltage"], smoothing),
-            differential.dvdq(moved, rows["voltage"], smoothing),
+            differential.dqdv(moved, rows["voltage"], smoothing, broken),
+            differential.dvdq(moved, rows["voltage"], smoothing, broken),
         )
 
 
-def _steady(rows: Rows) -> Rows:
-    """The part of a step at constant current: from its first record there to its last."""
+def _steady(rows: Rows, held: Flags) -> Indices:
+    """The part of a step at constant current: from its first record there to its last.
+
+    Without the records of its pauses, and of the current's way up after each.
+    """
     amps = rows["current"]
     # The largest current, not the median: most records of a step may be of its held voltage.
     level = float(amps[int(np.nanargmax(np.abs(amps)))]) if np.isfinite(amps).any() else 0.0
     near = np.flatnonzero(np.abs(amps - level) <= STEADY * abs(level))
-    return rows[near[0] : near[-1] + 1] if len(near) and level else rows[:0]
+    if not (len(near) and level):
+        return near[:0]
+    inside: Indices = np.arange(near[0], near[-1] + 1, dtype=np.intp)
+    return inside[~held[inside] & ~_rising(inside, near, held)]
+
+
+def _rising(inside: Indices, near: Indices, held: Flags) -> Flags:
+    """Records after a pause, up to the first at the level of the step again."""
+    last_held = np.maximum.accumulate(np.where(held[inside], inside, -1))
+    last_near = np.maximum.accumulate(np.where(np.isin(inside, near), inside, -1))
+    return last_near < last_held
+
+
+def _before(kept: Indices, breaks: Flags) -> Flags:
+    """For each record that was kept, whether there was a break since the one kept before it."""
+    so_far = np.cumsum(breaks)[kept]
+    return np.diff(so_far, prepend=so_far[:1]) > 0

@@ -79,10 +79,15 @@ def totals_table(summary: Summary) -> Table:
             ("Capacity / Ah", *_four(whole, "Ah")),
             ("Energy / Wh", *_four(whole, "Wh")),
         ),
-        f"{whole.records} records in {hours(whole.duration_s)} h. From the daemon's counters, "
+        f"{whole.records} records in {hours(whole.duration_s)} h{_paused_note(whole)}. "
+        "From the daemon's counters, "
         "which take in every sample; trapezoids over the kept records alone differ by "
         f"{number(whole.deviation_pct, 3)} %.{_counted_note(summary)}",
     )
+
+
+def _paused_note(whole: Scope) -> str:
+    return f" and {hours(whole.paused_s)} h of pauses" if whole.paused_s else ""
 
 
 def _counted_note(summary: Summary) -> str:
@@ -167,7 +172,7 @@ def steps_table(summary: Summary) -> Table:
         ("Pass", "Step", "Kind", "Cycle", "Begins", "Lasts", "Charge / Ah", "Discharge / Ah",
          "Net / Wh", "Mean / A", "First / V", "Last / V", "Max / °C", "Ended by"),
         rows,
-        "Times as h:mm:ss since the start of the run.",
+        "Times as h:mm:ss since the start of the run. Pauses are left out of Lasts and of Mean.",
         frozenset({2, 13}),
     )  # fmt: skip
 

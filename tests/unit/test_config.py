@@ -208,7 +208,12 @@ MISTAKES = [
     ("4.3 V", "§43 kV", "'kV' is not a unit that is known here", "4.2 V"),
     ("4.3 V", "§5000 V", "5000 V is out of range", "at most 2000 V"),
     ("[2 V, 4.3 V]", "§[4.3 V, 2 V]", "['4.3 V', '2 V'] is an empty span", "lower end first"),
-    ("[2 V, 4.3 V]", "§[4.3 V]", "['4.3 V'] is not a span", "write it like [4.2 V, 4.2 V]"),
+    (
+        "[2 V, 4.3 V]",
+        "§[4.3 V]",
+        "['4.3 V'] is not a span",
+        "write it as [LOW, HIGH], each like '4.2 V'",
+    ),
     ("eis: pico.2", "§eis:", "the key 'eis' has no value", "delete the line"),
     ("eis: pico.2", "eis: §pico.0", "eis: 'pico.0' is not a channel", "aps1 or aps1.2"),
     ("eis: pico.2", "eis: §pcio.2", "no instrument is called 'pcio'", "did you mean 'pico'?"),

@@ -447,8 +447,9 @@ steps:
 
 
 def test_a_step_is_shown_with_its_file_and_with_where_its_ends_lead(
-    daq: Any, tmp_path: Path
+    daq: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # on a narrow terminal the cells are folded
     (tmp_path / "ways.yaml").write_text(WAYS, encoding="utf-8")
     _, out, _ = daq("dry-run", "ways.yaml", "--model", "none")
     words = " ".join(out.split())
@@ -457,7 +458,10 @@ def test_a_step_is_shown_with_its_file_and_with_where_its_ends_lead(
     assert re.search(r"^1 +6 ", out, re.M)
 
 
-def test_a_profile_that_nothing_limits_is_told_in_words(daq: Any, tmp_path: Path) -> None:
+def test_a_profile_that_nothing_limits_is_told_in_words(
+    daq: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     text = "protocol: d\nversion: 1.0.0\nsteps: [{profile: {file: d.csv}}]\n"
     (tmp_path / "d.csv").write_text("time_s,current_A\n0,1\n9,-1\n10,0\n", encoding="utf-8")
     (tmp_path / "d.yaml").write_text(text, encoding="utf-8")

@@ -459,7 +459,7 @@ def failure(path: Path) -> str:
 
 def test_a_wrong_file_is_one_line_with_file_and_key(tmp_path):
     path = small(tmp_path, clock={"factr": 3})
-    assert failure(path) == f"{path}: clock.factr: unknown key; known: factor\n"
+    assert failure(path) == f"error: {path}: clock.factr: unknown key; known: factor\n"
 
 
 def test_a_missing_file_is_one_line(tmp_path):

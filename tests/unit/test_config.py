@@ -208,7 +208,7 @@ MISTAKES = [
     ("4.3 V", "§43 kV", "'kV' is not a unit that is known here", "4.2 V"),
     ("4.3 V", "§5000 V", "5000 V is out of range", "at most 2000 V"),
     ("[2 V, 4.3 V]", "§[4.3 V, 2 V]", "['4.3 V', '2 V'] is an empty span", "lower end first"),
-    ("[2 V, 4.3 V]", "§[4.3 V]", "['4.3 V'] is not a span", "write it as [LOW, HIGH], each like"),
+    (
         "[2 V, 4.3 V]",
         "§[4.3 V]",
         "['4.3 V'] is not a span",

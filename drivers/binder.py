@@ -133,7 +133,7 @@ class BinderOptions(DriverOptions):
 
 
 class Binder(Chamber[RegisterLine]):
-    """A BINDER chamber in manual mode."""
+    """BINDER chambers (MK, MKF, KBF ...) with an MB1 or MB2 controller, in manual mode."""
 
     # The controller answers within 250 ms (its specification); the way back takes its time too.
     settings = LineSettings(timeout_s=0.5, baud=9600, unit=1)

@@ -69,7 +69,9 @@ ON_POLLS = 10
 
 
 class EaPsb(Cycler[TextLine]):
-    """One DC terminal; `setup` takes the remote lock and asks the ratings.
+    """EA Elektro-Automatik PSB 10000 supplies: one DC terminal.
+
+    `setup` takes the remote lock and asks the ratings.
 
     Nothing else is done there: a setting that an instrument refuses must stand in the way of ON,
     in `protect`, and never in the way of OFF.

@@ -62,7 +62,7 @@ class EspecOptions(DriverOptions):
 
 
 class Espec(Chamber[TextLine]):
-    """An ESPEC chamber in constant mode."""
+    """ESPEC chambers with a P-300, SCP-220 or ES-102 controller, in constant mode."""
 
     # The guide wants a pause of 0.3 s after a question and 0.5 s after a setting.
     settings = LineSettings(terminator=b"\r\n", timeout_s=1.0, gap_s=0.5)

@@ -117,7 +117,7 @@ class KeysightApsOptions(DriverOptions):
 
 
 class KeysightAps(Cycler[TextLine]):
-    """One output; `setup` learns its limits.
+    """Keysight N6900, N7900 APS and RP7900 supplies: one output; `setup` learns its limits.
 
     The class claims no under-voltage layer, because only RP7900 models have it; there it is set.
     """

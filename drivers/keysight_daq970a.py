@@ -78,7 +78,7 @@ class KeysightDaq970aOptions(DriverOptions):
 
 
 class KeysightDaq970a(Logger[TextLine]):
-    """A scanner; `setup` starts its scan."""
+    """Keysight DAQ970A, 34970A, 34972A and 34980A scanners; `setup` starts the scan."""
 
     settings = LineSettings(timeout_s=0.5)
     Options = KeysightDaq970aOptions

@@ -49,7 +49,10 @@ class ModbusInputsOptions(DriverOptions):
 
 
 class ModbusInputs(Logger[RegisterLine]):
-    """Contacts: a channel's reading has a fault unless its contact is as it must be."""
+    """Digital inputs of any Modbus module: contacts.
+
+    A channel's reading has a fault unless its contact is as it must be.
+    """
 
     settings = LineSettings(timeout_s=0.25, baud=9600)
     Options = ModbusInputsOptions

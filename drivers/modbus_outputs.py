@@ -32,7 +32,7 @@ class ModbusOutputsOptions(DriverOptions):
 
 
 class ModbusOutputs(Switch[RegisterLine]):
-    """Outputs that can be switched, each read back."""
+    """Digital outputs of any Modbus module, which programs switch; each is read back."""
 
     settings = LineSettings(timeout_s=0.25, baud=9600)
     Options = ModbusOutputsOptions

@@ -31,7 +31,7 @@ class ModbusRelaysOptions(DriverOptions):
 
 
 class ModbusRelays(Driver[RegisterLine]):
-    """Relays that can be opened."""
+    """Relays of any Modbus module, which open the circuit of a cell."""
 
     settings = LineSettings(timeout_s=0.25, baud=9600)
     Options = ModbusRelaysOptions

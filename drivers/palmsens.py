@@ -74,7 +74,7 @@ class Options(DriverOptions):
 
 
 class PalmSens(Potentiostat[TextLine]):
-    """A potentiostat that measures one channel at a time."""
+    """PalmSens EmStat Pico, EmStat4, Sensit and Nexus: one channel measures at a time."""
 
     settings = LineSettings(baud=230400)
     Options = Options

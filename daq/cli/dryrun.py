@@ -69,6 +69,12 @@ def dry_run(
     subject = known_cell(loaded, cell) if loaded and cell else Cell("dry-run", nominal_Ah(capacity))
     values = pairs(parameter or ())
     at = known_station(loaded, station) if loaded and station else None
+    start = _Start(
+        _model(model, subject), _fraction(soc), unformed, until_cycle or inf,
+        at.checks if at else Checks(),
+    )  # fmt: skip
+    if plot and model != NO_MODEL:
+        _check_picture(plot)
     program = compiled_for(source, subject, loaded, at, values)
     result: Any = _document(program)
     if not as_json:
@@ -77,10 +83,7 @@ def dry_run(
         if as_json:
             print_json(result)
         return
-    start = _Start(
-        model, _fraction(soc), unformed, until_cycle or inf, at.checks if at else Checks()
-    )
-    name, played = _play(program, subject, start)
+    name, played = start.model, _play(program, subject, start)
     if plot:
         _draw(program, played, plot, f"{subject.nominal_capacity_Ah:g} Ah, model {name}")
     if as_json:
@@ -108,7 +111,7 @@ def _fraction(soc: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """How a program is to be played."""
+    """How a program is to be played; all of it is checked before anything is printed."""
 
     model: str
     soc: float
@@ -117,15 +120,35 @@ class _Start:
     checks: Checks
 
 
-def _play(program: Program, cell: Cell, start: _Start) -> tuple[str, Played]:
+def _model(name: str, cell: Cell) -> str:
+    """The name of the cell model that was asked for, or that the cell's chemistry names.
+
+    Raises:
+        InputError: there is none.
+    """
     # Here and not above: `daq serve` must not load what only this command wants.
     from daq.dryrun.model import find_model, model_for
+
+    if name == NO_MODEL:
+        return name
+    found = name or model_for(cell.chemistry)
+    find_model(found)
+    return found
+
+
+def _check_picture(out: Path) -> None:
+    from daq.dryrun.picture import check
+
+    check(out)
+
+
+def _play(program: Program, cell: Cell, start: _Start) -> Played:
+    from daq.dryrun.model import find_model
     from daq.dryrun.player import Player
 
-    name = start.model or model_for(cell.chemistry)
-    model = find_model(name)(cell.nominal_capacity_Ah, start.soc, formed=not start.unformed)
+    model = find_model(start.model)(cell.nominal_capacity_Ah, start.soc, formed=not start.unformed)
     window = start.checks.Q2
-    return name, Player(program, model, until_cycle=start.until_cycle, window=window).play()
+    return Player(program, model, until_cycle=start.until_cycle, window=window).play()
 
 
 def _draw(program: Program, played: Played, out: Path, heading: str) -> None:

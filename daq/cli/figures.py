@@ -83,6 +83,9 @@ def compare(
     least_efficiency: Annotated[
         float, typer.Option(help="Least coulombic efficiency of its last cycle, %.")
     ] = 95.0,
+    most_efficiency: Annotated[
+        float, typer.Option(help="Most: a higher one is none, the cell was not empty before.")
+    ] = 101.0,
     outliers: Annotated[bool, typer.Option(help="Whether an outlier may be a good cell.")] = False,
     reference: Reference = None,
     circuit: Circuit = None,
@@ -94,7 +97,7 @@ def compare(
     from daq.report import comparison
     from daq.report.batch_picture import comparison_picture
 
-    criteria = Criteria(least_capacity, least_efficiency, not outliers)
+    criteria = Criteria(least_capacity, least_efficiency, not outliers, most_efficiency)
     chosen = _choices(reference, circuit)
     found = comparison.compare([_summary(run, lab, chosen) for run in runs], criteria)
     if out:

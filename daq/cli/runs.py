@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,6 +20,9 @@ from daq.model import RunInfo
 
 _COLUMNS = ("run", "station", "cell", "protocol", "started", "outcome", "file")
 LAST = "last"
+_RUN = re.compile(r"-\d{8}-\d{3,}$")
+_FILE = re.compile(r"[/\\]|\.[A-Za-z]\w{0,9}$")
+"""What looks like a file: no id of a run has a folder, nor the ending of one."""
 RunId = Annotated[str, typer.Argument(help="Id of the run, from `daq runs`; or a .h5 file.")]
 
 
@@ -85,10 +89,20 @@ def origin(run: str, lab: str) -> Generator[tuple[Path | JournalReader, str]]:
     if run.endswith(".h5"):
         yield Path(run), run
         return
+    if _is_file(run):
+        raise InputError(
+            f"{run} is neither the id of a run nor a .h5 file",
+            remedy="give an id, from `daq runs`, or the file of a run, such as data/runs/RUN.h5",
+        )
     folder = data_folder(lab)
     with JournalReader(_need_journal(folder)) as reader:
         name = _newest(reader) if run == LAST else run
         yield locate(name, folder / "runs", reader), name
+
+
+def _is_file(run: str) -> bool:
+    named = run != LAST and not _RUN.search(run) and Path(run).exists()
+    return named or _FILE.search(run) is not None
 
 
 def _newest(reader: JournalReader) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from daq.dryrun.summary import by_cycle
 from daq.dryrun.trace import Executed, Played
+from daq.errors import InputError
 from daq.protocol.program import Program
 from daq.recorder.plot import STYLE
 from daq.recorder.thin import Floats, decimate
@@ -70,6 +72,26 @@ def draw(program: Program, played: Played, out: Path, heading: str) -> Path:
         out.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(out, dpi=130)
     return out
+
+
+def check(out: Path) -> None:
+    """Say beforehand what would stand in the way of a picture: a dry run may take a minute.
+
+    Raises:
+        InputError: it cannot be drawn into that file.
+    """
+    backend: Any = importlib.import_module("matplotlib.backends.backend_agg")
+    known = backend.FigureCanvasAgg.get_supported_filetypes()
+    if out.suffix.lower().removeprefix(".") not in known:
+        raise InputError(
+            f"{out} cannot be drawn: no picture ends in {out.suffix or 'nothing'!r}",
+            remedy="end it in .png, .svg or .pdf",
+        )
+    if out.is_dir():
+        raise InputError(f"{out} cannot be drawn: it is a folder", remedy="name a file in it")
+    above = next(one for one in out.absolute().parents if one.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+        raise InputError(f"{out} cannot be drawn: {above} is no folder to write to")
 
 
 def _titles(figure: Any, program: Program, played: Played, heading: str) -> None:

@@ -93,17 +93,20 @@ class Criteria:
         least_capacity_pct: discharge capacity of the last whole cycle, of nominal.
         least_efficiency_pct: coulombic efficiency of the last whole cycle.
         no_outlier: nor may the cell stand out of its batch in any figure.
+        most_efficiency_pct: a higher one is none: the cell was not empty when that cycle began.
     """
 
     least_capacity_pct: float = 80.0
     least_efficiency_pct: float = 95.0
     no_outlier: bool = True
+    most_efficiency_pct: float = 101.0
 
     def __str__(self) -> str:
         rules = [
             "the run was completed",
             f"capacity of the last cycle >= {self.least_capacity_pct:g} % of nominal",
-            f"its coulombic efficiency >= {self.least_efficiency_pct:g} %",
+            f"its coulombic efficiency {self.least_efficiency_pct:g} to "
+            f"{self.most_efficiency_pct:g} %",
         ]
         return "; ".join(rules + ["no outlier in any figure"] * self.no_outlier)
 
@@ -158,5 +161,7 @@ def _fault(cell: Formed, outliers: Mapping[str, Sequence[str]], criteria: Criter
         return f"capacity {cell.capacity_pct:.1f} % of nominal"
     if not cell.efficiency_pct >= criteria.least_efficiency_pct:
         return f"coulombic efficiency {cell.efficiency_pct:.2f} %"
+    if cell.efficiency_pct > criteria.most_efficiency_pct:
+        return f"coulombic efficiency {cell.efficiency_pct:.2f} %, which is none"
     odd = [figure for figure, names in outliers.items() if cell.name in names]
     return f"outlier in {', '.join(odd)}" if odd and criteria.no_outlier else ""

@@ -17,8 +17,8 @@ from daq.driver import Range
 from daq.model import Cell
 from daq.protocol.build import Builder, Origin, Skipped, Source
 from daq.protocol.program import End, Instruction, Program, RecordRule, Repeat, Step
-from daq.protocol.schema import ProtocolModel
-from daq.protocol.site import Tier, intersection
+from daq.protocol.schema import ProtocolModel, SafetyModel
+from daq.protocol.site import DEFAULT_CHARGE, SAFETY, Tier, intersection
 from daq.protocol.source import ProtocolSource, Value, overridden
 from daq.protocol.steps.base import add_list
 
@@ -75,8 +75,7 @@ def compile_placed(
     values = overridden(source, parameters or {})
     data, model = source.with_parameters(values)
     nominal = cell.nominal_capacity_Ah
-    own = ("safety of this protocol", model.safety.limits_for(nominal))
-    all_tiers = (*tiers, (f"cell {cell.id}", cell.limits), own)
+    all_tiers = (*tiers, (f"cell {cell.id}", cell.limits), *_own_tiers(model.safety, nominal))
     intersection(all_tiers, source.document.place(("safety",)))
     record = model.record.rule(RecordRule(), nominal)
     builder = Builder(
@@ -100,6 +99,12 @@ def compile_placed(
         targets=tuple(builder.scopes.targets),
     )
     return Compiled(program, tuple(builder.origins), tuple(builder.skipped))
+
+
+def _own_tiers(safety: SafetyModel, nominal_Ah: float) -> tuple[Tier, ...]:
+    """The protocol's `safety`; and apart from what it says, the most charge if it says none."""
+    said = (SAFETY, safety.limits_for(nominal_Ah, included=True))
+    return (said,) if safety.charge else (said, (DEFAULT_CHARGE, safety.limits_for(nominal_Ah)))
 
 
 def _build(model: ProtocolModel, builder: Builder) -> None:

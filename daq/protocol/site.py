@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from daq.checks import CHARGE_DEFAULT
 from daq.driver import Range
 from daq.errors import InputError, Place
 from daq.model import Cell, Limits, Span
@@ -25,6 +26,13 @@ Tier = tuple[str, Limits]
 
 INSTRUMENT = "the instrument's range"
 _SPANS = ("voltage_V", "current_A", "temperature_degC", "charging_degC", "discharging_degC")
+
+
+SAFETY = "safety of this protocol"
+DEFAULT_CHARGE = (
+    f"the default of {100 * CHARGE_DEFAULT:g} %, as this protocol has no `safety: charge`"
+)
+"""The tier of a protocol that does not say how much charge may go in at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +113,10 @@ class Site:
             if not low <= value <= high:
                 side, limit = ("above", high) if value > high else ("below", low)
                 message = f"{what} is {side} the {limit:.6g} {unit} of {name}"
-                self.refuse(message, key, f"allowed there: {low:.6g} to {high:.6g} {unit}")
+                remedy = f"allowed there: {low:.6g} to {high:.6g} {unit}"
+                if name == DEFAULT_CHARGE:
+                    remedy += "; or say how much may be: `safety: {charge: 115 %}`"
+                self.refuse(message, key, remedy)
 
     def conditions(self, clauses: Sequence[Clause], at_most_s: float) -> tuple[Condition, ...]:
         """Resolve end conditions, and check that each could be reached and may be."""

@@ -18,9 +18,13 @@ from daq.figures.batch import (
     spread,
 )
 from daq.figures.scopes import CycleFigures
+from daq.recorder import metadata
 from daq.report.document import plain
 from daq.report.summary import Summary
 from daq.report.tables import NONE, Table, more_than_all, number, significant
+
+UNKNOWN = "not known"
+_MOST_NAMED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +152,44 @@ def cells_table(found: Comparison) -> Table:
     note = (
         f"Yield: {formed.good} of {formed.cells} cells, {number(formed.pct, 1)} %. A good one: "
         f"{found.criteria}. First and last: of the cycles that both charged and discharged."
+        f"{_differences_note(found)}"
         f"{more_than_all(one.efficiency_pct for one in map(_formed, found.names, found.summaries))}"
     )
     return Table("Cells", headings, rows, note, frozenset({0, 1, len(headings) - 1}))
+
+
+def differences(found: Comparison) -> dict[str, dict[str, list[str]]]:
+    """What the cells of a batch should have in common and have not.
+
+    Returns:
+        What it is -> each value -> the names of its cells; empty when the cells are alike.
+    """
+    named = list(zip(found.names, found.summaries, strict=True))
+    by_chemistry: dict[str, list[str]] = {}
+    by_capacity: dict[str, list[str]] = {}
+    for name, one in named:
+        chemistry = metadata.section(one.data.facts, "cell").get("chemistry") or UNKNOWN
+        by_chemistry.setdefault(str(chemistry), []).append(name)
+        known = isfinite(one.data.nominal_Ah)
+        amount = f"{one.data.nominal_Ah:.6g} Ah" if known else UNKNOWN
+        by_capacity.setdefault(amount, []).append(name)
+    both = {"chemistry": by_chemistry, "nominal capacity": by_capacity}
+    return {what: values for what, values in both.items() if len(values) > 1}
+
+
+def _differences_note(found: Comparison) -> str:
+    told = [
+        f" NOT ALIKE in {what}: {_each(values)}." for what, values in differences(found).items()
+    ]
+    return "".join(told)
+
+
+def _each(values: Mapping[str, Sequence[str]]) -> str:
+    """Each value and its cells; of many cells only how many."""
+    return "; ".join(
+        f"{value} ({', '.join(names) if len(names) <= _MOST_NAMED else f'{len(names)} cells'})"
+        for value, names in values.items()
+    )
 
 
 def spread_table(found: Comparison) -> Table:
@@ -207,5 +246,6 @@ def document(found: Comparison) -> dict[str, Any]:
         "formation_yield_pct": found.formed.pct,
         "criteria": asdict(found.criteria) | {"text": str(found.criteria)},
         "outlier_rule": OUTLIER_RULE,
+        "differences": differences(found),
     }
     return cast("dict[str, Any]", plain(made))

@@ -25,6 +25,7 @@ from daq.protocol.program import (
     Step,
     StepKind,
 )
+from daq.protocol.site import SAFETY
 
 _DIGITS = 12  # beyond them a number is a rounding of the same
 
@@ -162,9 +163,6 @@ def _limits(origin: Origin) -> Aspect:
         if name.startswith(("this step's", "safety of ")) and name != SAFETY:
             own = own.tighten(tier)
     return Aspect(_number(own), limits_text(own), Needs.THIRD)
-
-
-SAFETY = "safety of this protocol"
 
 
 def _record(record: RecordRule, rule: RecordRule) -> Aspect:

@@ -289,6 +289,24 @@ def test_the_drivers_are_listed_with_their_kind(daq):
     assert kinds["binder"] == kinds["espec"] == "chamber"
 
 
+@pytest.mark.parametrize(
+    ("driver", "instruments"),
+    [
+        ("binder", "BINDER chambers (MK, MKF, KBF"),
+        ("ea_psb", "EA Elektro-Automatik PSB 10000"),
+        ("espec", "P-300, SCP-220 or ES-102"),
+        ("keysight_aps", "N6900, N7900 APS and RP7900"),
+        ("keysight_daq970a", "DAQ970A, 34970A, 34972A and 34980A"),
+        ("modbus_inputs", "Digital inputs of any Modbus module"),
+        ("modbus_outputs", "Digital outputs of any Modbus module"),
+        ("modbus_relays", "Relays of any Modbus module"),
+        ("palmsens", "EmStat Pico, EmStat4, Sensit and Nexus"),
+    ],
+)
+def test_the_list_of_drivers_names_the_instruments(driver, instruments, daq):
+    assert instruments in daq("drivers", "--json").json[driver]["what"]
+
+
 def test_doctor_says_what_is_wrong_with_a_bench_that_is_not_there(folder, daq):
     spoken = daq("doctor", "lab.yaml", "--json")
     assert spoken.code == 1

@@ -231,6 +231,27 @@ def test_a_c_rate_beyond_the_instrument_is_refused_before_anything_is_energised(
     assert error.remedy == "allowed there: -8 to 8 A"
 
 
+def test_the_most_charge_of_a_protocol_without_one_is_told_to_be_a_default() -> None:
+    text = """
+protocol: p
+version: 1.0.0
+safety: {voltage: [2.4 V, 4.25 V]}
+steps:
+  - {charge: C/2, until: charge >= %s, at_most: 3 h}
+"""
+    cell = Cell("c7", 1.0)
+    with pytest.raises(InputError) as caught:
+        compile_protocol(parse_protocol(text % "110 %"), cell, [STATION])
+    assert caught.value.message == (
+        "the end 'charge >= 110 %' is above the 1.05 Ah of the default of 105 %, "
+        "as this protocol has no `safety: charge`"
+    )
+    assert "`safety: {charge: 115 %}`" in caught.value.remedy
+    compile_protocol(parse_protocol(text % "104 %"), cell, [STATION])
+    said = text.replace("safety: {", "safety: {charge: 115 %%, ") % "110 %"
+    compile_protocol(parse_protocol(said), cell, [STATION])
+
+
 def test_an_unknown_range_is_not_checked() -> None:
     step = "  - {discharge: 5.9 A, until: voltage <= 3 V, at_most: 1 h}"
     assert program(step, range=None).steps[0].setpoint

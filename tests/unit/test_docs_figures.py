@@ -53,3 +53,4 @@ def test_the_numbers_on_the_page_are_those_of_the_code() -> None:
     criteria = Criteria()
     assert f"{criteria.least_capacity_pct:g} % of the nominal capacity (`--least" in WORDS
     assert f"{criteria.least_efficiency_pct:g} % coulombic efficiency" in WORDS
+    assert f"at most {criteria.most_efficiency_pct:g} % (`--most-efficiency`" in WORDS

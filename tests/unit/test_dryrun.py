@@ -474,6 +474,25 @@ def test_a_picture_of_no_known_kind_is_an_error(daq: Any) -> None:
     assert "p.doc cannot be drawn" in err
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--plot", "p.doc"), "no picture ends in '.doc'"),
+        (("--plot", "p"), "no picture ends in 'nothing'"),
+        (("--plot", "p.yaml/p.png"), "is no folder to write to"),
+        (("--model", "zinc"), "zinc"),
+        (("--soc", "130 %"), "130 % is no state of charge"),
+        (("--model", "none", "--soc", "3 V"), "3 V"),
+    ],
+)
+def test_what_cannot_be_played_or_drawn_is_said_before_anything_is_printed(
+    options: tuple[str, ...], said: str, daq: Any
+) -> None:
+    code, out, err = daq("dry-run", "p.yaml", *options)
+    assert (code, out) == (2, "")
+    assert said in err
+
+
 def test_a_program_that_trips_is_exit_code_1_and_says_where(daq: Any, tmp_path: Path) -> None:
     text = FILE.replace("temperature", "charge: 20 %, temperature")
     (tmp_path / "p.yaml").write_text(text.replace(", charge >= 90 %", ""), encoding="utf-8")

@@ -48,19 +48,24 @@ def test_the_yield_counts_good_cells_and_says_why_the_others_are_not() -> None:
         Formed("stopped", False, 98.0, 99.5),
         Formed("small", True, 79.9, 99.5),
         Formed("leaky", True, 98.0, 94.9),
+        Formed("charged before", True, 98.0, 118.0),
         Formed("odd", True, 98.0, 99.5),
         Formed("unknown", True, nan, nan),
     ]
     found = formation_yield(cells, {"retention_pct": ["odd"]}, Criteria(80, 95))
-    assert found.pct == pytest.approx(100 / 6)
+    assert found.pct == pytest.approx(100 / 7)
     assert found.failed == {
         "stopped": "its run was not completed",
         "small": "capacity 79.9 % of nominal",
         "leaky": "coulombic efficiency 94.90 %",
+        "charged before": "coulombic efficiency 118.00 %, which is none",
         "odd": "outlier in retention_pct",
         "unknown": "capacity nan % of nominal",
     }
     lenient = formation_yield(cells, {"retention_pct": ["odd"]}, Criteria(70, 90, False))
     assert lenient.good == 4
     assert "no outlier" not in str(Criteria(70, 90, False))
+    allowed = formation_yield(cells, {}, Criteria(80, 95, most_efficiency_pct=120))
+    assert "charged before" not in allowed.failed
+    assert "95 to 101 %" in str(Criteria(80, 95))
     assert isnan(formation_yield([], {}, Criteria()).pct)

@@ -315,6 +315,36 @@ def batch(tmp_path: Path) -> list[Path]:
     return files
 
 
+def test_cells_of_a_batch_that_are_not_alike_are_named(tmp_path: Path) -> None:
+    plain = runs.document()["cell"]
+    others = ({}, {"nominal_capacity_Ah": 2.7}, {"chemistry": "LFP"}, {"chemistry": ""})
+    made = [
+        summarise(
+            crude(tmp_path, number, cell=plain | {"id": f"c{number}"} | change),
+            Choices(circuit=""),
+        )
+        for number, change in enumerate(others)
+    ]
+    found = comparison.compare(made)
+    assert comparison.document(found)["differences"] == {
+        "chemistry": {"nmc-graphite": ["c0", "c1"], "LFP": ["c2"], "not known": ["c3"]},
+        "nominal capacity": {"2 Ah": ["c0", "c2", "c3"], "2.7 Ah": ["c1"]},
+    }
+    note = comparison.cells_table(found).note
+    assert "NOT ALIKE in nominal capacity: 2 Ah (c0, c2, c3); 2.7 Ah (c1)." in note
+    alike = comparison.compare([made[0], replace(made[0], data=crude(tmp_path, 5, cell=plain))])
+    assert comparison.differences(alike) == {}
+    assert "NOT ALIKE" not in comparison.cells_table(alike).note
+
+
+@pytest.mark.parametrize("name", ["nix.yaml", ".", "folder/run", "run.csv", "run.h5.part"])
+def test_what_is_neither_a_run_nor_its_file_is_said_to_be_neither(name: str, speak: Any) -> None:
+    code, out, err = speak("figures", name)
+    assert (code, out) == (2, "")
+    assert f"{name} is neither the id of a run nor a .h5 file" in err
+    assert "daq runs" in err
+
+
 def test_a_batch_has_its_spread_and_its_yield(batch: list[Path], speak: Any) -> None:
     code, out, _ = speak("compare", *batch, "--json")
     assert code == 0

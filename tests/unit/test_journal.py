@@ -335,6 +335,21 @@ def test_the_records_around_the_latest_edges_of_a_run(journal):
         assert every == [0, 1, 2, 3, 4, 6, 7, 9]
 
 
+def test_the_events_of_one_kind_come_in_batches_in_order(journal):
+    for number in range(7):
+        journal.append(Event(EventKind.SENSORS, 0.0, "A1", "r1", data={"n": number}))
+        journal.append(Event(EventKind.NOTE, 0.0, "A1", "r1"))
+        journal.append(Event(EventKind.SENSORS, 0.0, "A1", "r2"))
+    with JournalReader(synced(journal).path) as reader:
+        batches = list(reader.events_of("r1", EventKind.SENSORS, batch=3))
+        assert [[event.data["n"] for event in batch] for batch in batches] == [
+            [0, 1, 2],
+            [3, 4, 5],
+            [6],
+        ]
+        assert list(reader.events_of("r3", EventKind.SENSORS)) == []
+
+
 def test_a_journal_whose_pages_are_overwritten_is_an_error_with_its_name(journal):
     for number in range(200):
         journal.append(record(number))

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
+from daq.journal import MEASURED_COLUMNS, JournalReader
 from tests.system.daemon import wait_until
 from tests.system.terminal import CTRL_C, Terminal
 
@@ -81,7 +82,8 @@ def test_however_it_is_interrupted_every_output_is_off_and_nothing_goes_on(
     end: Callable[[Terminal], None], folder: Path
 ) -> None:
     with Terminal(DEMO, folder) as terminal:
-        terminal.shows("charge C/10")
+        terminal.shows("charge C/10")  # one of them
+        wait_until(lambda: flowing(folder) == 4, "all four are charged")
         end(terminal)
         code = terminal.ends()
         assert code == 130 or end is hang_up, terminal.shown  # nobody is left to read the latter
@@ -90,6 +92,16 @@ def test_however_it_is_interrupted_every_output_is_off_and_nothing_goes_on(
     if end is not hang_up:
         assert "every output is OFF" in terminal.shown
         assert "Traceback" not in terminal.shown
+
+
+def flowing(folder: Path) -> int:
+    """Runs that have seen current."""
+    amps = MEASURED_COLUMNS.index("current_A")
+    with JournalReader(folder / "demo-out" / "journal.sqlite") as journal:
+        return sum(
+            any(row[amps] > 0.05 for rows in journal.measured_rows(run.id) for row in rows)
+            for run in journal.runs()
+        )
 
 
 def all_off(folder: Path) -> bool:

@@ -91,7 +91,7 @@ def test_a_pulse_is_recorded_every_20_ms_on_a_bus_with_a_period_of_200_ms(tmp_pa
     fast = spacings_ms([record for record in found if record.step_time_s < 3.0])
     p50, p99 = median(fast), fast[int(0.99 * len(fast))]
     print(f"spacing of records: p50 {p50:.1f} ms, p99 {p99:.1f} ms, {len(fast)} of 150; {noted}")
-    assert p50 < 40.0  # 20.0 on a machine that does nothing else
+    assert p50 < 40.0  # 21.0, and p99 37.2, on a machine that does nothing else
     assert p99 < 180.0  # not one of them on the grid of the bus
     slow = spacings_ms([record for record in found if 3.2 < record.step_time_s < 5.9])
     assert min(slow) > 800.0  # it has let go again

@@ -14,7 +14,7 @@ PERIOD_S = 0.1
 PROTOCOL = f"""
 protocol: hold-still
 version: 1.0.0
-record: {{every: 0.01 ms}} # every sample
+record: {{every: {1000 * PERIOD_S:g} ms}} # every sample, and no faster
 safety: {{voltage: [2.6 V, {LIMIT_V} V]}}
 steps:
   - hold: 3.8 V

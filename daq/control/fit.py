@@ -36,7 +36,7 @@ class Fit:
             self._spectrum(station, step)
         self._climate(station, program)
         self._shared(station, program)
-        if self._real_time:  # the hours of a simulated cell are between two samples
+        if self._real_time:  # accelerated, hours lie between two samples
             _pace(station, program)
 
     def range_of(self, ref: ChannelRef | None) -> Range:

@@ -1,8 +1,8 @@
 """How often a cycler is read while a step asks for more than the period of its bus.
 
 A step asks by its recording rule, for as long as that wants it (the first seconds of a pulse), and
-by a profile whose values change faster. Only in real time: a simulated cell in accelerated time
-does hours between two samples, however often it is read.
+by a profile whose values change faster. Only in real time: where the lab's clock is accelerated,
+hours lie between two samples, however often it is read.
 """
 
 from __future__ import annotations

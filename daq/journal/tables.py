@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -126,14 +127,13 @@ def _migrate(database: sqlite3.Connection, version: int) -> None:
     """From version to version, each in one transaction: the old file, or the new one."""
     while version < SCHEMA_VERSION:
         database.execute("BEGIN IMMEDIATE")
-        try:
+        with ExitStack() as undo:
+            undo.callback(database.execute, "ROLLBACK")
             MIGRATIONS[version](database)
             version += 1
             database.execute(f"PRAGMA user_version = {version}")
             database.execute("COMMIT")
-        except BaseException:
-            database.execute("ROLLBACK")
-            raise
+            undo.pop_all()
 
 
 def check_version(database: sqlite3.Connection, path: Path) -> None:

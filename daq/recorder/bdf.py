@@ -118,7 +118,7 @@ def _sum(header: str, into: str, sign: float) -> Field:
 
 
 def name(source: Source, ending: str) -> str:
-    """`Institution__Cell__YYYYMMDD_XXX`; XXX is the time of day, so no two runs share a name."""
+    """`Institution__Cell__YYYYMMDD_HHMMSS`; with the time of day no two runs share a name."""
     facts = source.facts
     lab = _clean(metadata.section(facts, "lab").get("name") or "lab")
     cell = _clean(metadata.section(facts, "cell").get("id") or "cell")

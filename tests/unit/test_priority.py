@@ -11,12 +11,15 @@ import pytest
 
 from daq.control import priority
 
-OWN = Path("/proc/self/autogroup")
-pytestmark = pytest.mark.skipif(not OWN.exists(), reason="this kernel has no groups of sessions")
-CLAIM = (
-    "import os; from daq.control import priority; os.nice({nice}); priority.claim();"
-    "print(open('/proc/self/autogroup').read())"
+ENABLED = Path("/proc/sys/kernel/sched_autogroup_enabled")
+pytestmark = pytest.mark.skipif(
+    not ENABLED.exists() or ENABLED.read_text().strip() != "1",
+    reason="this kernel does not group processes by session",
 )
+CLAIM = "import os; from daq.control import priority; os.nice(3); priority.claim()"
+TELL = "print(open('/proc/self/autogroup').read())"
+# A session of its own, in which another program is started: what the terminal is at home.
+TERMINAL = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {CLAIM!r}]); {TELL}"
 
 
 def niceness(text: str) -> int:
@@ -31,13 +34,11 @@ def child():
         process.kill()
 
 
-def said_by(nice: int, *, own_session: bool) -> int:
-    words = [sys.executable, "-c", CLAIM.format(nice=nice)]
-    return niceness(
-        subprocess.run(
-            words, capture_output=True, text=True, check=True, start_new_session=own_session
-        ).stdout
-    )
+def said_by(program: str) -> int:
+    """The niceness of a session in which this program runs."""
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, start_new_session=True)
+    return niceness(done.stdout)
 
 
 def test_a_child_that_steps_back_does_so_among_sessions_too(child):
@@ -49,13 +50,11 @@ def test_a_child_that_steps_back_does_so_among_sessions_too(child):
 
 def test_what_the_daemon_was_started_with_holds_for_its_session():
     ours = os.getpriority(os.PRIO_PROCESS, 0)
-    assert said_by(3, own_session=True) == min(ours + 3, 19)
+    assert said_by(f"{CLAIM}; {TELL}") == min(ours + 3, 19)
 
 
 def test_a_daemon_in_somebodys_terminal_leaves_the_other_programs_there_alone():
-    before = niceness(OWN.read_text())
-    assert said_by(3, own_session=False) == before
-    assert niceness(OWN.read_text()) == before
+    assert said_by(TERMINAL) == said_by(TELL) == 0
 
 
 def test_a_child_that_has_ended_already_is_no_error(child):

@@ -15,7 +15,7 @@ from daq.bus.line import LineSettings
 from daq.bus.resource import Resource, is_loopback, parse_resource
 from daq.cellfile import CellModel, CellsFileModel, described
 from daq.checks import Checks
-from daq.driver import AnyDriver, DriverOptions, find_driver
+from daq.driver import AnyDriver, DriverOptions, Range, find_driver
 from daq.errors import InputError
 from daq.filemodel import nearest, validate, validate_part
 from daq.labchecks import check
@@ -25,6 +25,7 @@ from daq.labfile import (
     InstrumentModel,
     LabFileModel,
     MqttModel,
+    NameplateModel,
     OffsetsModel,
     OutputModel,
     Sharing,
@@ -44,6 +45,7 @@ class InstrumentConfig:
     Attributes:
         settings: of its line: the driver's defaults with the lab file's changes.
         period_s: tick of its bus, real time.
+        nameplate: what it can do, as the lab file says; everything where it says nothing.
         sharing: chambers only.
         channel_offsets: channel -> quantity -> reading minus truth; recorded, not applied.
     """
@@ -55,6 +57,7 @@ class InstrumentConfig:
     settings: LineSettings
     period_s: float
     options: DriverOptions
+    nameplate: Range
     sharing: Sharing
     calibrated: date | None
     calibration_due: date | None
@@ -359,12 +362,22 @@ def _instrument(
         settings=_settings(driver.settings, model),
         period_s=model.period,
         options=validate_part(driver.Options, document, (*where, "options"), model.options),
+        nameplate=_nameplate(model.nameplate),
         sharing=Sharing(model.sharing),
         calibrated=model.calibrated,
         calibration_due=model.calibration_due,
         channel_offsets=MappingProxyType(
             {int(channel): _offsets(found) for channel, found in model.channel_offsets.items()}
         ),
+    )
+
+
+def _nameplate(model: NameplateModel) -> Range:
+    return Range(
+        voltage_V=model.voltage or EVERYWHERE,
+        current_A=model.current or EVERYWHERE,
+        temperature_degC=model.temperature or EVERYWHERE,
+        frequency_Hz=model.frequency or EVERYWHERE,
     )
 
 

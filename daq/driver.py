@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, TypeVar, cast
@@ -61,6 +61,24 @@ class Range:
     frequency_Hz: Span = EVERYWHERE
     humidity_pct: Span | None = None
     galvanostatic_A: float = 0.0
+
+    def within(self, other: Range) -> Range:
+        """What both allow of voltage, current, temperature and frequency; the rest is this one's.
+
+        Two that have nothing in common leave a span whose low end is above its high end: nothing
+        lies in it.
+        """
+        return replace(
+            self,
+            voltage_V=_common(self.voltage_V, other.voltage_V),
+            current_A=_common(self.current_A, other.current_A),
+            temperature_degC=_common(self.temperature_degC, other.temperature_degC),
+            frequency_Hz=_common(self.frequency_Hz, other.frequency_Hz),
+        )
+
+
+def _common(one: Span, other: Span) -> Span:
+    return max(one[0], other[0]), min(one[1], other[1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from daq.quantities import (
     ChecksModel,
     CurrentSpan,
     Duration,
+    FrequencySpan,
     Quantity,
     TemperatureSpan,
     VoltageSpan,
@@ -117,6 +118,22 @@ class Sharing(StrEnum):
     WAIT = "wait"
 
 
+class NameplateModel(FileModel):
+    """What an instrument can do, as its nameplate or its manual says.
+
+    For `daq check`, which asks no instrument; where the instrument tells its own range, both hold.
+    """
+
+    voltage: VoltageSpan | None = None
+    """Cyclers: voltages that can be set."""
+    current: CurrentSpan | None = None
+    """Cyclers: currents that can be set; a discharge is negative."""
+    temperature: TemperatureSpan | None = None
+    """Chambers: temperatures that can be set."""
+    frequency: FrequencySpan | None = None
+    """Potentiostats: the lowest and the highest frequency of a spectrum."""
+
+
 class InstrumentModel(FileModel):
     """A physical box at one address, served by one driver."""
 
@@ -134,6 +151,8 @@ class InstrumentModel(FileModel):
     """Serial lines; default: the driver's."""
     options: dict[str, Any] = Field(default_factory=dict)
     """The driver's own options."""
+    nameplate: NameplateModel = NameplateModel()
+    """What it can do; default: what its driver knows without asking it."""
     sharing: Literal["refuse", "wait"] = "refuse"
     """Chambers: what a program does that wants another temperature than it has."""
     calibrated: CalendarDate | None = None

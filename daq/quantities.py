@@ -105,6 +105,7 @@ class SpanOf(Quantity):
 
 # Nothing on a battery bench is beyond these, so a slipped prefix is caught where it is typed.
 _MOST_VOLTAGE, _MOST_CURRENT, _TEN_YEARS = 2000.0, 5000.0, 10 * 365.25 * 86400.0
+_MOST_FREQUENCY = 100e6
 
 Voltage = Annotated[float, Quantity((units.VOLTAGE,), least=-_MOST_VOLTAGE, most=_MOST_VOLTAGE)]
 Duration = Annotated[float, Quantity((units.TIME,), above=0.0, most=_TEN_YEARS)]
@@ -118,6 +119,9 @@ CurrentSpan = Annotated[
 ]
 TemperatureSpan = Annotated[
     tuple[float, float], SpanOf((units.TEMPERATURE,), least=-200.0, most=1000.0)
+]
+FrequencySpan = Annotated[
+    tuple[float, float], SpanOf((units.FREQUENCY,), above=0.0, most=_MOST_FREQUENCY)
 ]
 Capacity = Annotated[float, Quantity((units.CHARGE,), above=0.0, most=100_000.0)]
 

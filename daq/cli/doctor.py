@@ -24,7 +24,7 @@ from daq.control.client import SOCKET_NAME, ControlClient
 from daq.driver import AnyDriver, Cycler, Logger, Range
 from daq.errors import DaqError, InstrumentError
 from daq.journal import JournalReader, Kept
-from daq.model import Identity, Span
+from daq.model import EVERYWHERE, Identity, Span
 
 LEAST_DISK = 0.05
 DUE_SOON = timedelta(days=30)
@@ -133,6 +133,7 @@ def _ask_bench(lab: Lab) -> Iterator[Finding]:
     for config in lab.instruments.values():
         finding, ranges = _ask(lab, config, known.get(config.name))
         yield finding
+        yield from _nameplate(config, ranges)
         for station in lab.stations.values():
             if ranges and station.cycler.instrument == config.name:
                 yield from _limits(station, ranges[station.cycler.channel])
@@ -173,6 +174,26 @@ def _ranges(driver: AnyDriver) -> dict[int, Range]:
         return {}
     driver.setup()
     return {channel: driver.range(channel) for channel in driver.channels}
+
+
+def _nameplate(config: InstrumentConfig, ranges: Mapping[int, Range]) -> Iterator[Finding]:
+    """Whether `daq check`, which asks no instrument, knows what a cycler can do."""
+    what, said = f"nameplate of {config.name}", config.nameplate
+    for told in dict.fromkeys(ranges.values()):
+        known = config.driver_class.known_range(config.options).within(said)
+        if EVERYWHERE in (known.voltage_V, known.current_A):
+            yield Finding(what, WARN, f"{_NOT_SAID}; it tells {_written(told)}")
+        elif said.within(told) != said:
+            yield Finding(what, WARN, f"it says more than the instrument: {_written(told)}")
+
+
+_NOT_SAID = "not in the lab file, so `daq check` does not know what it can do"
+
+
+def _written(able: Range) -> str:
+    """As a lab file has it."""
+    volts, amps = ([f"{end:g}" for end in span] for span in (able.voltage_V, able.current_A))
+    return f"{{voltage: [{' V, '.join(volts)} V], current: [{' A, '.join(amps)} A]}}"
 
 
 def _limits(station: StationConfig, able: Range) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from daq import units
 from daq.config import Lab, StationConfig
 from daq.driver import Range
 from daq.errors import InputError
-from daq.model import Cell, ChannelRef, Limits
+from daq.model import EVERYWHERE, Cell, ChannelRef, Limits
 from daq.protocol.build import Tier
 from daq.protocol.compile import Compiled, compile_placed
 from daq.protocol.program import Program
@@ -111,6 +111,7 @@ def review_at(
             chamber=station.chamber is not None,
             eis=station.eis is not None,
             window=station.checks.Q2,
+            currents_known=offline_range(lab, station).current_A != EVERYWHERE,
             fastest_s=pauses_s if real else 0.0,
         )
     return review(Subject(source, compiled, flow_of(compiled.program), where))
@@ -128,7 +129,7 @@ def tiers(station: StationConfig | None, cell: Cell) -> list[Tier]:
 
 
 def offline_range(lab: Lab, station: StationConfig) -> Range:
-    """What the station's instruments can do, as far as their options tell."""
+    """What the station's instruments can do, as far as their options and nameplates tell."""
     cycler, chamber, sweeper = (
         _known(lab, ref) for ref in (station.cycler, station.chamber, station.eis)
     )
@@ -144,4 +145,4 @@ def _known(lab: Lab, ref: ChannelRef | None) -> Range:
     if ref is None:
         return Range()
     instrument = lab.instruments[ref.instrument]
-    return instrument.driver_class.known_range(instrument.options)
+    return instrument.driver_class.known_range(instrument.options).within(instrument.nameplate)

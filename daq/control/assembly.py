@@ -96,6 +96,7 @@ def _instrument(config: InstrumentConfig, backend: str, given: Surroundings) -> 
         config.period_s,
         str(config.calibrated or ""),
         str(config.calibration_due or ""),
+        config.nameplate,
     )
     driver = config.driver_class(line, config.options)
     return Instrument(spec, line, driver, given.listener, given.identities.get(config.name))

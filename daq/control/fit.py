@@ -40,10 +40,11 @@ class Fit:
             _pace(station, program)
 
     def range_of(self, ref: ChannelRef | None) -> Range:
-        """What a channel can do; nothing is known of one that has not been found yet."""
+        """What a channel can do: by what it tells, once it has been found, and by its nameplate."""
         if ref is None:
             return Range()
-        return self._bench.instruments[ref.instrument].ranges.get(ref.channel, Range())
+        instrument = self._bench.instruments[ref.instrument]
+        return instrument.ranges.get(ref.channel, Range()).within(instrument.spec.nameplate)
 
     def _wired(self, station: Station, program: Program) -> None:
         if temperatures(program) and station.conductor.thermostat is None:

@@ -39,6 +39,7 @@ class InstrumentSpec:
     period_s: float
     calibrated: str = ""
     calibration_due: str = ""
+    nameplate: Range = Range()
 
 
 class Listener(Protocol):

@@ -156,6 +156,7 @@ class Informant:
         self._outage = outage
         self._ask = ask
         self._known: str | None = None  # an earlier gateway may have said something
+        self._logged = ""
 
     async def run(self) -> None:
         """Look every second, until cancelled."""
@@ -168,8 +169,9 @@ class Informant:
         trouble = self._outage.trouble()
         if trouble is None or trouble == self._known:
             return
-        if trouble:
+        if trouble and trouble != self._logged:
             log.error("broker_trouble", trouble=trouble)
+        self._logged = trouble
         try:
             reply = await self._ask(_report(trouble), ANSWER_S)
         except DaqError:

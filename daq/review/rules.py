@@ -190,6 +190,11 @@ def at_the_station(subject: Subject) -> Iterator[Finding]:
     if station.period_s and (why := too_slow(subject.program, station.period_s)):
         remedy = "shorten `period` of its bus, or give a hold without one a `current`"
         yield error(subject.place("steps"), f"station {station.name}: {why}", remedy)
+    moved = [origin for _, step, origin in subject.steps() if step.kind in MOVES_CHARGE]
+    if moved and not station.currents_known:
+        message = f"what the cycler of station {station.name} can do is not known here"
+        remedy = "say it in the lab file, `nameplate` of the instrument; `daq doctor` asks it"
+        yield note(moved[0].place(), message, remedy)
     for _, step, origin in subject.steps():
         if step.soak and not station.chamber:
             message = f"station {station.name} has no chamber"

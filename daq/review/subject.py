@@ -23,6 +23,7 @@ class Station:
         period_s: how often its cycler is read, lab clock; 0 in accelerated time, where hours lie
             between two readings.
         window: check Q2, as a part of the nominal capacity.
+        currents_known: what its cycler can do is known without asking it.
         fastest_s: what the pauses of one reading take: a step that asks for it has its cycler read
             faster than `period_s`, and never faster than this; 0 where nothing is known.
     """
@@ -32,6 +33,7 @@ class Station:
     chamber: bool
     eis: bool
     window: float
+    currents_known: bool = True
     fastest_s: float = 0.0
 
 

@@ -215,6 +215,18 @@ def test_doctor_and_off_on_a_bench_without_a_daemon(tmp_path: Path) -> None:
         spoken = operator.types("doctor", "lab.yaml")
         assert "Keysight Technologies,N6974A,MY1" in spoken.out
         assert "current limits -10 to 10 A, cycler -10.2 to 10.2" in spoken.out
+        said = operator.types("doctor", "lab.yaml", "--json").json
+        assert [one["message"] for one in said if one["what"] == "nameplate of aps1"] == [
+            "not in the lab file, so `daq check` does not know what it can do; "
+            "it tells {voltage: [0 V, 9.18 V], current: [-10.2 A, 10.2 A]}"
+        ]
+        lab = lab_file(bench)
+        for most, told in (("10.2 A", 0), ("50 A", 1)):
+            nameplate = {"voltage": ["0 V", "9 V"], "current": ["-10 A", most]}
+            lab["instruments"]["aps1"]["nameplate"] = nameplate
+            write_lab(tmp_path, lab)
+            said = operator.types("doctor", "lab.yaml").out
+            assert said.count("it says more than the instrument: {voltage:") == told
         assert operator.types("off", "lab.yaml", "--json").json == {"aps1": "", "mk56": ""}
         assert operator.types("off", "lab.yaml", "aps1").out == "aps1: OFF, verified\n"
     gone = operator.types("off", "lab.yaml", "aps1", code=1)

@@ -239,6 +239,45 @@ def test_check_with_a_lab_knows_its_limits(folder, daq):
     assert "above the 4.3 V of station A1" in spoken.err
 
 
+def with_nameplate(folder, nameplate):
+    text = LAB.replace("calibration_due: 2020-01-01", f"nameplate: {nameplate}")
+    (folder / "lab.yaml").write_text(text, encoding="utf-8")
+
+
+def test_check_finds_a_c_rate_beyond_what_the_cycler_can_do(folder, daq):
+    with_nameplate(folder, "{voltage: [0 V, 9 V], current: [-2 A, 1.2 A]}")
+    spoken = daq("check", "capacity.yaml", "--lab", "lab.yaml")
+    assert spoken.code == 2
+    assert "capacity.yaml:8:13: " in spoken.err
+    assert "the instrument's range" in spoken.err
+
+
+def test_check_says_where_it_does_not_know_what_the_cycler_can_do(folder, daq):
+    spoken = daq("check", "capacity.yaml", "--lab", "lab.yaml")
+    assert (spoken.code, spoken.out) == (0, "capacity.yaml: ok\n")
+    assert "note: capacity.yaml:8:5: what the cycler of station A1 can do" in spoken.err
+    with_nameplate(folder, "{current: [-5 A, 5 A]}")
+    spoken = daq("check", "capacity.yaml", "--lab", "lab.yaml")
+    assert (spoken.code, spoken.out, spoken.err) == (0, "capacity.yaml: ok\n", "")
+
+
+@pytest.mark.parametrize(
+    ("nameplate", "message"),
+    [
+        ("{current: [-5 A, -6 A]}", "is an empty span"),
+        ("{current: 5 A}", "is not a span"),
+        ("{voltage: [0 V, 9]}", "9 has no unit"),
+        ("{frequency: [0 Hz, 1 kHz]}", "0 Hz is out of range"),
+        ("{power: [0 W, 9 W]}", "unknown key 'power'"),
+    ],
+)
+def test_a_nameplate_is_read_like_every_other_part(nameplate, message, folder, daq):
+    with_nameplate(folder, nameplate)
+    spoken = daq("check", "lab.yaml")
+    assert spoken.code == 2
+    assert message in spoken.err
+
+
 @pytest.mark.parametrize("path", sorted(ROOT.glob("protocols/*.yaml")), ids=lambda path: path.stem)
 def test_every_protocol_of_the_library_is_good(path, daq):
     assert daq("check", str(path)).code == 0

@@ -4,6 +4,7 @@ import ssl
 
 import aiomqtt
 import pytest
+from structlog.testing import capture_logs
 
 from daq.errors import DaqError
 from daq.gateway import outage
@@ -166,6 +167,21 @@ async def test_control_is_told_once_when_it_begins_and_once_when_it_ends(story):
         True,
     )
     assert "refuses us" in began["message"]
+
+
+async def test_while_control_is_away_too_the_log_has_one_line_for_one_trouble(story):
+    control = Control()
+    control.there = False
+    informant = Informant(story.outage, control.ask)
+    with capture_logs() as lines:
+        story.failed(aiomqtt.exceptions.MqttConnectError(5))
+        for _ in range(3):
+            await informant.look()
+        story.connected_for(1)
+        await informant.look()
+        story.failed(aiomqtt.exceptions.MqttConnectError(5))
+        await informant.look()
+    assert [one["event"] for one in lines].count("broker_trouble") == 2
 
 
 async def test_a_gateway_that_comes_up_well_ends_what_an_earlier_one_has_said(story):

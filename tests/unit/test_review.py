@@ -323,6 +323,13 @@ def test_what_the_station_lacks_is_an_error() -> None:
     assert said(steps) == []
 
 
+def test_a_station_whose_cycler_may_do_anything_is_told_of() -> None:
+    unknown = replace(STATION, currents_known=False)
+    told = f"note {FIRST + 1}: what the cycler of station A1 can do is not known here"
+    assert only("  - rest: 1 h\n" + CHARGE + DISCHARGE, station=unknown) == told
+    assert said("  - rest: 1 h\n", station=unknown) == []
+
+
 SLOW = replace(STATION, fastest_s=0.5)
 CANNOT = "the cycler cannot be read faster than every 0.5 s"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from types import SimpleNamespace
 
@@ -11,9 +12,11 @@ from daq.config import ResumePolicy
 from daq.control import start
 from daq.control.alarms import Alarms
 from daq.control.earlier import Earlier
+from daq.control.fit import Fit
 from daq.control.resumption import Resumptions
 from daq.control.run import Run
 from daq.control.start import Starter
+from daq.driver import Range
 from daq.journal import Journal, JournalReader, Kept
 from daq.model import EventKind, RunInfo, Trip
 from daq.protocol.compile import compile_protocol
@@ -57,6 +60,19 @@ def bench_of(stand):
 
 def starter(stand):
     return Starter(None, bench_of(stand), stand.lab_clock, stand.journal)  # type: ignore[arg-type]
+
+
+def test_a_nameplate_bounds_what_may_start_and_no_reading(stand):
+    stand.tick(3)
+    ref = stand.station.wiring.cycler
+    told = Fit(bench_of(stand), real_time=False).range_of(ref)
+    assert told == stand.driver.range(ref.channel)
+    nameplate = Range(current_A=(-1.0, 99.0))
+    stand.instrument.spec = replace(stand.instrument.spec, nameplate=nameplate)
+    both = Fit(bench_of(stand), real_time=False).range_of(ref)
+    assert both.current_A == (-1.0, told.current_A[1])
+    assert both.voltage_V == told.voltage_V
+    assert stand.instrument.ranges[ref.channel] == told
 
 
 def checkpoint(stand):

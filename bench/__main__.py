@@ -25,6 +25,7 @@ from bench import (
     scaling,
     startup,
 )
+from bench.processes import end_in_order
 from bench.table import lines
 from bench.window import Figures
 
@@ -34,6 +35,7 @@ PARTS = "abcdefghijk"
 
 def main() -> None:
     """Run what is asked for."""
+    end_in_order()
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--only", default=",".join(PARTS), help="which parts")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each window of (a)")

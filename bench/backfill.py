@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.collector import Collector
-from bench.processes import cpu_s, rss_mb
+from bench.processes import cpu_s, end_in_order, rss_mb
 from daq.gateway.broker import find_mosquitto
 from daq.journal import Journal
 from daq.journal.tables import INSERT_EVENT, INSERT_RECORD, event_row, open_for_writing, record_row
@@ -292,6 +292,7 @@ def _say(text: str) -> None:
 
 def main() -> int:
     """Run and print; exit code 1 when something was lost."""
+    end_in_order()
     parser = argparse.ArgumentParser(prog="python -m bench.backfill", description=__doc__)
     parser.add_argument("--rows", type=int, default=WEEK // 100)
     parser.add_argument("--broker", choices=("mosquitto", "embedded"), default="mosquitto")

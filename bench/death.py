@@ -15,6 +15,7 @@ import signal
 import time
 
 from bench.daemon import Daemon, running_daemon
+from bench.processes import end_in_order
 from bench.window import Figures, spread
 
 WAYS = ("killed", "stopped", "both dead")
@@ -56,6 +57,7 @@ def _edge(daemon: Daemon) -> dict[str, float]:
 
 def main() -> None:
     """Print a line for each way."""
+    end_in_order()
     parser = argparse.ArgumentParser(prog="python -m bench.death", description=__doc__)
     parser.add_argument("--rounds", type=int, default=20, help="daemons for each way")
     options = parser.parse_args()

@@ -28,8 +28,8 @@ AS_THE_SERVICE = -10
 def run(seconds: float, channels: int = CHANNELS) -> Figures:
     """Run for so long."""
     with running_daemon(channels, niceness=AS_THE_SERVICE) as daemon:
-        daemon.start_all()
         first = outside(daemon.bench.process.pid)
+        daemon.start_all()
         time.sleep(SETTLE_S)
         provoker = Provoker(daemon, TRIPS_A_SECOND, cyclers=daemon.cyclers[:-1])
         with hard_life(daemon.folder, daemon.broker()), stopping(daemon.broker()) as stops:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -19,6 +21,11 @@ _MODULES = {
     "daq.gateway.embedded": "broker",
 }
 """What is run with `python -m` -> what it is called in the tables."""
+
+
+def end_in_order() -> None:
+    """Let a SIGTERM end us as Ctrl-C does: with the daemon and the instruments that we started."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 def family(pid: int) -> dict[str, int]:

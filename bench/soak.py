@@ -26,7 +26,7 @@ import numpy as np
 
 from bench import files
 from bench.daemon import Daemon, serving
-from bench.processes import descriptors, machine_busy_s, rss_mb, threads
+from bench.processes import descriptors, end_in_order, machine_busy_s, rss_mb, threads
 from bench.window import Figures
 from daq.errors import DaqError
 from daq.journal import JournalReader
@@ -36,8 +36,10 @@ from simulators.client import running_bench
 PERIOD_S = 0.2
 LOOK_S = 5.0
 SAY_S = 300.0
-WARM_SHARE = 0.25
-"""Of the time: caches fill, buffers find their size. No slope is taken from it."""
+WARM_S = 3600.0
+WARM_SHARE = 0.5
+"""No slope is taken from the first hour, nor from the first half of a shorter time: caches fill,
+buffers find their size."""
 ENOUGH_LOOKS = 60
 """Five minutes, in which runs begin and end."""
 CHAMBER = "mk56"
@@ -72,7 +74,8 @@ class Watched:
 
     def figures(self, hours: float) -> Figures:
         """After the warm-up: the slope of memory, and the range of the others."""
-        warm = [at for at, s in enumerate(self.at_s) if s >= WARM_SHARE * hours * 3600.0]
+        warm_s = min(WARM_S, WARM_SHARE * hours * 3600.0)
+        warm = [at for at, s in enumerate(self.at_s) if s >= warm_s]
         first = warm[0] if warm else 0
         days, held = np.array(self.at_s[first:]) / 86400.0, np.array(self.rss_mb[first:])
         slope, error = _slope(days, held)
@@ -247,6 +250,7 @@ def _failed(ended: dict[str, int]) -> int:
 
 def main() -> int:
     """Soak for as long as it is told."""
+    end_in_order()
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
     parser.add_argument("--hours", type=float, default=1.0)
     parser.add_argument("--stations", type=int, default=16)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench import files
 from bench.daemon import serving
+from bench.processes import end_in_order
 from bench.window import Figures
 from simulators.client import running_bench
 
@@ -44,6 +45,7 @@ def _supervised(stations: Figures, channels: int) -> bool:
 
 def main() -> None:
     """Print the figures."""
+    end_in_order()
     for name, value in run().items():
         print(f"{name:>14}  {value:.2f}")
 

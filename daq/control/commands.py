@@ -200,11 +200,11 @@ class Commands:
         reason = str(command.arguments.get("reason") or f"by {command.client}")
         chosen = self._chosen(command)
         deeds = (
-            self._do(station, lambda s=station: s.conductor.stop(reason, s.last), urgent=True)
+            self._do(station, lambda s=station: _stop_now(s, reason), urgent=True)
             for station in chosen
         )
-        await asyncio.gather(*deeds)
-        owed = [station.name for station in chosen if station.output.owed]
+        verified = await asyncio.gather(*deeds)
+        owed = [s.name for s, is_off in zip(chosen, verified, strict=True) if not is_off]
         if owed:
             raise CommandRefused(
                 f"OFF was sent but is not verified yet at {', '.join(owed)}",
@@ -279,6 +279,12 @@ def _asked(command: Command) -> dict[str, Any]:
     long = ("text", "files")
     asked = {key: value for key, value in command.arguments.items() if key not in long}
     return asked if len(str(asked)) <= LONGEST_ASKED else {"too_long": len(str(asked))}
+
+
+def _stop_now(station: Station, reason: str) -> bool:
+    """On its bus thread; whether OFF is verified. Later somebody else's OFF may be on its way."""
+    station.conductor.stop(reason, station.last)
+    return not station.output.owed
 
 
 def _unless(reason: str) -> Mapping[str, Any]:

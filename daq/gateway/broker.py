@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Protocol, cast
 from urllib.parse import urlsplit
 
+from daq.control import priority
 from daq.errors import InputError
 from daq.logs import get_logger
 
@@ -143,6 +144,7 @@ class OwnBroker:
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,  # a Ctrl-C at the terminal is not meant for it
         )
+        priority.give(child.pid)  # a stop that comes by MQTT comes through it
         try:
             listens = await self._wait_until_it_listens(child, port)
             if listens:

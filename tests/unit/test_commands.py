@@ -398,6 +398,23 @@ async def test_stop_that_is_not_verified_is_not_done(desk):
     assert "not verified yet at A1" in reply.reason
 
 
+async def test_a_stop_that_is_verified_is_done_although_another_is_on_its_way(desk):
+    """Two people stop the same station: one OFF is owed while the other is answered."""
+    off, late, offs = desk.one.driver.off, threading.Event(), []
+
+    def second_off_is_late(channel):
+        offs.append(channel)
+        if len(offs) == 2:
+            late.wait(PATIENCE_S)
+        off(channel)
+
+    desk.one.driver.off = second_off_is_late
+    first, second = (asyncio.create_task(desk.ask("stop", "A1")) for _ in range(2))
+    assert (await first).state == "done"
+    late.set()
+    assert (await second).state == "done"
+
+
 async def test_stop_without_a_station_is_stop_everywhere(desk):
     assert (await desk.ask("stop", "")).data["stopped"] == ["A1", "A2"]
 

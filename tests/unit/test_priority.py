@@ -21,6 +21,25 @@ TELL = "print(open('/proc/self/autogroup').read())"
 # A session of its own, in which another program is started: what the terminal is at home.
 TERMINAL = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {CLAIM!r}]); {TELL}"
 
+BROKER = """
+import asyncio, os, sys
+from pathlib import Path
+import psutil
+from daq.gateway.broker import OwnBroker
+
+async def main():
+    os.nice(3)
+    broker = OwnBroker(Path(sys.argv[1]), 0, "")
+    running = asyncio.ensure_future(broker.run())
+    await broker.address()
+    child, = psutil.Process().children()
+    print(Path(f"/proc/{child.pid}/autogroup").read_text())
+    running.cancel()
+    await asyncio.wait([running])
+
+asyncio.run(main())
+"""
+
 
 def niceness(text: str) -> int:
     return int(text.split()[-1])
@@ -34,9 +53,9 @@ def child():
         process.kill()
 
 
-def said_by(program: str) -> int:
-    """The niceness of a session in which this program runs."""
-    words = [sys.executable, "-c", program]
+def said_by(program: str, *arguments: str) -> int:
+    """The niceness of a session, which is what this program prints last."""
+    words = [sys.executable, "-c", program, *arguments]
     done = subprocess.run(words, capture_output=True, text=True, check=True, start_new_session=True)
     return niceness(done.stdout)
 
@@ -55,6 +74,11 @@ def test_what_the_daemon_was_started_with_holds_for_its_session():
 
 def test_a_daemon_in_somebodys_terminal_leaves_the_other_programs_there_alone():
     assert said_by(TERMINAL) == said_by(TELL) == 0
+
+
+def test_the_broker_stands_where_the_gateway_does(tmp_path):
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    assert said_by(BROKER, str(tmp_path)) == min(ours + 3, 19)
 
 
 def test_a_child_that_has_ended_already_is_no_error(child):

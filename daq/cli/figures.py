@@ -53,7 +53,9 @@ def figures(
 
 def report(
     run: RunId = LAST,
-    out: Annotated[Path | None, typer.Option(help="The page; default: RUN.html here.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The page (.html, .pdf); default: RUN.html here.")
+    ] = None,
     pdf: Annotated[bool, typer.Option("--pdf", help="Write RUN.pdf beside the page, too.")] = False,
     reference: Reference = None,
     circuit: Circuit = None,
@@ -66,8 +68,9 @@ def report(
 
     summary = _summary(run, lab, _choices(reference, circuit))
     page = out or Path(f"{Path(summary.data.run).name}.html")
-    written = {"page": str(write_page(summary, page))}
-    if pdf:
+    on_paper = page.suffix.lower() == ".pdf"
+    written = {} if on_paper else {"page": str(write_page(summary, page))}
+    if pdf or on_paper:
         written["pdf"] = str(write_pdf(summary, page.with_suffix(".pdf")))
     _say(written, as_json)
 

@@ -18,6 +18,8 @@ from daq.recorder.thin import READ, Floats, Overview
 
 _MOST_SPANS = 400
 _APART = 0.075  # of the width: two names of cycles
+_BESIDE = ((5, -12, "left"), (-5, -12, "right"), (5, 5, "left"), (-5, 5, "right"))
+"""Where a point's name may stand: points to the right, points up, and which end is there."""
 _BLUE, _RED, _GREEN, _INK = "#1f5fa8", "#c0392b", "#2e7d5b", "#333333"
 _TINTS = {
     "charge": "#dbe9f6",
@@ -27,8 +29,8 @@ _TINTS = {
     "eis": "#fbf3d0",
     "chamber": "#eaf4ea",
 }
-PAUSED = "paused"
-"""What stretches are called in which the run stood still, whatever for."""
+STOOD_STILL = "stood still"
+"""Paused, tripped, waiting for an instrument that another station uses, or its daemon down."""
 STYLE = {
     "font.size": 9.5,
     "axes.edgecolor": "#888888",
@@ -168,14 +170,14 @@ def _hatch_pauses(axes: Any, pauses: list[tuple[float, float]]) -> None:
     for axis in axes if spans_h else ():
         axis.broken_barh(
             spans_h, (0, 1), transform=axis.get_xaxis_transform(), facecolor="#e2e2e2",
-            edgecolor="#9a9a9a", hatch="////", linewidth=0, zorder=0.5, label=PAUSED,
+            edgecolor="#9a9a9a", hatch="////", linewidth=0, zorder=0.5, label=STOOD_STILL,
         )  # fmt: skip
 
 
 def _name_shades(axis: Any) -> None:
-    paused = [bars for bars in axis.collections if bars.get_label() == PAUSED]
+    stood = [bars for bars in axis.collections if bars.get_label() == STOOD_STILL]
     tinted = [bars for bars in axis.collections if bars.get_label() in _TINTS]
-    handles = [*_one_of_each_tint(tinted), *paused]
+    handles = [*_one_of_each_tint(tinted), *stood]
     if handles:
         legend_above(axis, handles=handles, bbox_to_anchor=(1.005, 1.05), handlelength=1.2)
 
@@ -260,18 +262,48 @@ def shade(part: float) -> Any:
 
 
 def mark_decades(axis: Any, frequency_Hz: Floats, x: Floats, y: Floats) -> None:
-    """Name the points at whole decades of frequency; of those that coincide only the first."""
-    apart = 0.06 * max(float(np.ptp(x)), float(np.ptp(y)))
-    named: list[tuple[float, float]] = []
-    for decade, index in _whole_decades(frequency_Hz):
-        at = (float(x[index]), float(y[index]))
-        axis.plot(*at, "o", color=_RED, markersize=5, zorder=4)
-        if all(max(abs(at[0] - a), abs(at[1] - b)) > apart for a, b in named):
-            named.append(at)
-            axis.annotate(
-                _hertz(decade), at, xytext=(5, -12), textcoords="offset points", fontsize=8.5,
-                color=_INK, zorder=5,
-            )  # fmt: skip
+    """Mark the points at whole decades of frequency, and name those that have room for a name.
+
+    The last thing to be drawn: how much room there is depends on everything else.
+    """
+    decades = _whole_decades(frequency_Hz)
+    places = [(float(x[index]), float(y[index])) for _, index in decades]
+    axis.plot(*zip(*places, strict=True), "o", color=_RED, markersize=5, zorder=4)
+    axis.get_figure(root=True).draw_without_rendering()
+    points_px = axis.transData.transform(np.column_stack([x, y]))
+    taken: list[Any] = []
+    for (decade, _), at in zip(decades, places, strict=True):
+        _name_point(axis, _hertz(decade), at, taken, points_px)
+
+
+def _name_point(
+    axis: Any, name: str, at: tuple[float, float], taken: list[Any], points_px: Floats
+) -> None:
+    """Write a name beside a point, over as few points as can be, and over no other name.
+
+    Nowhere if there is no such place.
+    """
+    tried = [_write_beside(axis, name, at, place) for place in _BESIDE]
+    rooms = [note.get_window_extent() for note in tried]
+    free = [number for number, room in enumerate(rooms) if not _overlaps(room, taken)]
+    best = min(free, key=lambda number: rooms[number].count_contains(points_px), default=None)
+    for number, note in enumerate(tried):
+        if number != best:
+            note.remove()
+    if best is not None:
+        taken.append(rooms[best])
+
+
+def _write_beside(axis: Any, name: str, at: tuple[float, float], place: tuple[Any, ...]) -> Any:
+    x_pt, y_pt, side = place
+    return axis.annotate(
+        name, at, xytext=(x_pt, y_pt), textcoords="offset points", ha=side, fontsize=8.5,
+        color=_INK, zorder=5,
+    )  # fmt: skip
+
+
+def _overlaps(room: Any, taken: list[Any]) -> bool:
+    return any(room.overlaps(other) for other in taken)
 
 
 def _whole_decades(frequencies: Floats) -> list[tuple[int, int]]:

@@ -27,9 +27,9 @@ def spectra_picture(summary: Summary) -> Any:
         modulus, phase = lower.subplots(1, 2, sharex=True)
         for number, one in enumerate(kept):
             _draw(nyquist, modulus, phase, one, scale, colour(number, len(kept)))
+        _finish(nyquist, modulus, phase, unit)
         last = kept[-1]
         mark_decades(nyquist, last.frequency_Hz, last.z_ohm.real * scale, -last.z_ohm.imag * scale)
-        _finish(nyquist, modulus, phase, unit)
     return figure
 
 

@@ -63,6 +63,29 @@ def never_holds(subject: Subject) -> Iterator[Finding]:
             yield say(place, f"{condition.text!r} never holds: {why}")
 
 
+def rising_current(subject: Subject) -> Iterator[Finding]:
+    """A hold that ends when its current rises: while a voltage is held, the current falls.
+
+    With another current below which it ends, or looked at only after a while, it is a watch for
+    what should not happen.
+    """
+    for _, step, origin in subject.steps():
+        if step.kind is not StepKind.HOLD or step.setpoint is None:
+            continue
+        most_A = max(step.setpoint.charge_A, step.setpoint.discharge_A)
+        ends = list(_plain_ends(step, Quantity.CURRENT))
+        if not all(end.at_least for _, end in ends):
+            continue
+        for number, end in ends:
+            if not end.after_s and end.value <= most_A:
+                place = until_place(origin, number, len(step.until))
+                remedy = "did you mean <=? As a watch give it a time: `after 10 min`"
+                yield warning(place, f"{end.text!r} may be true at once: {_FALLS}", remedy)
+
+
+_FALLS = "the current falls while the voltage is held"
+
+
 def near_voltages(subject: Subject) -> Iterator[Finding]:
     """An end, or a voltage that is held, so near to a limit that the guard may be first."""
     for _, step, origin in subject.steps():
@@ -237,6 +260,7 @@ RULES: tuple[Rule, ...] = (
     unreachable,
     empty_loops,
     never_holds,
+    rising_current,
     near_voltages,
     pre_empted,
     bounded,

@@ -101,6 +101,28 @@ def test_a_loop_in_which_everything_is_disabled_does_nothing() -> None:
     ]
 
 
+# A hold that ends when its current rises.
+
+
+def test_a_hold_that_ends_when_its_current_rises_is_a_warning() -> None:
+    (one,) = findings("  - {hold: 4.2 V, until: current >= C/20, at_most: 3 h}\n")
+    assert (one.level, one.place.line, one.place.column) == ("warning", FIRST, 26)
+    assert one.message.startswith("'current >= C/20' may be true at once")
+    assert "<=" in one.remedy
+
+
+@pytest.mark.parametrize(
+    "until",
+    [
+        "current <= C/20",
+        "[current <= C/20, current >= 1C]",
+        "current >= C/20 after 1 h",
+    ],
+)
+def test_a_watch_for_a_current_that_should_not_rise_is_none(until: str) -> None:
+    assert said(f"  - {{hold: 4.2 V, until: {until}, at_most: 3 h}}\n") == []
+
+
 # Conditions that never hold.
 
 

@@ -93,7 +93,7 @@ def _area(curve: Curve) -> float:
 
 def _spans(axis) -> list[tuple[float, float]]:
     """From and to of what is hatched as a pause, in hours."""
-    bars = [one for one in axis.collections if one.get_label() == run_plot.PAUSED]
+    bars = [one for one in axis.collections if one.get_label() == run_plot.STOOD_STILL]
     boxes = [path.get_extents() for one in bars for path in one.get_paths()]
     return [(box.x0, box.x1) for box in boxes]
 
@@ -105,7 +105,7 @@ def test_a_pause_is_hatched_over_its_step_in_the_pictures(both, files) -> None:
     for axis in time_picture(paused).axes[:3]:
         assert _spans(axis) == [pytest.approx((start_h, end_h), abs=2 / 3600)]
     legend = time_picture(paused).axes[0].get_legend()
-    assert [text.get_text() for text in legend.get_texts()] == ["charge", "paused"]
+    assert [text.get_text() for text in legend.get_texts()] == ["charge", "stood still"]
 
 
 def test_daq_plot_hatches_the_same_pause(files, tmp_path: Path, monkeypatch) -> None:

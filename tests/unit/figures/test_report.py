@@ -10,6 +10,7 @@ from math import nan
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from daq import cli
@@ -179,7 +180,15 @@ def test_the_report_is_one_page_that_needs_nothing_from_elsewhere(
         assert words in seen.words, words
     pdf = out.with_suffix(".pdf").read_bytes()
     assert pdf.startswith(b"%PDF-")
-    assert len(re.findall(rb"/Type /Page\b", pdf)) >= 12
+    assert len(re.findall(rb"/Type /Page\b", pdf)) >= 9  # identity, seven pictures, tables
+
+
+def test_a_report_for_paper_alone_is_no_page_with_a_wrong_name(
+    made: Made, speak: Any, tmp_path: Path
+) -> None:
+    code, said, _ = speak("report", made.file, "--out", tmp_path / "r.pdf", "--json")
+    assert (code, json.loads(said)) == (0, {"pdf": str(tmp_path / "r.pdf")})
+    assert (tmp_path / "r.pdf").read_bytes().startswith(b"%PDF-")
 
 
 def test_names_that_people_give_cannot_break_the_page(tmp_path: Path) -> None:
@@ -218,16 +227,47 @@ def test_the_tables_of_a_page_are_those_of_the_terminal(summary: Summary) -> Non
 
 
 def test_a_long_table_goes_on_over_pages(summary: Summary, tmp_path: Path) -> None:
-    from daq.report.pdf import table_pages
+    from daq.report.paper import table_pages
     from daq.report.tables import Table
 
     table = Table("Steps", ("Pass", "Why"), tuple((str(n), "time") for n in range(100)), "End.")
-    shown = [text.get_text() for one in table_pages(table) for text in one.texts]
+    shown = [text.get_text() for one in table_pages([table]) for text in one.texts]
     assert [text for text in shown if text.isdigit()] == [str(n) for n in range(100)]
     titles = [text for text in shown if text.startswith("Steps")]
     assert titles[0] == "Steps"
     assert titles[1].startswith("Steps (continued, from row ")
     assert shown.count("End.") == 1
+
+
+def test_no_name_of_a_frequency_stands_on_another() -> None:
+    from itertools import combinations
+
+    from matplotlib.figure import Figure
+
+    from daq.recorder.plot import mark_decades
+
+    axis = Figure(figsize=(5, 5)).subplots()
+    hertz = np.logspace(-2, 4, 37)
+    z_ohm = 20 + 10 / (1 + 1j * hertz / 30) + 20 / (1 + 1j * hertz / 0.6)
+    mark_decades(axis, hertz, z_ohm.real, -z_ohm.imag)
+    rooms = {note.get_text(): note.get_window_extent() for note in axis.texts}
+    assert {"10 mHz", "10 kHz", "10 Hz"} <= set(rooms)
+    assert not any(a.overlaps(b) for a, b in combinations(rooms.values(), 2))
+
+
+def test_short_tables_share_a_page_and_none_is_cut_for_it() -> None:
+    from daq.report.paper import table_pages
+    from daq.report.tables import Table
+
+    sizes = {"one": 3, "two": 8, "three": 20, "four": 30}
+    made = [
+        Table(name, ("Pass",), tuple(("x",) for _ in range(n)), "") for name, n in sizes.items()
+    ]
+    titles = [
+        [text.get_text() for text in page.texts if text.get_text() in sizes]
+        for page in table_pages(made)
+    ]
+    assert titles == [["one", "two"], ["three"], ["four"]]
 
 
 def test_alarms_and_gaps_of_a_run_are_told(tmp_path: Path) -> None:

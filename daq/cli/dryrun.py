@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 from pathlib import Path
@@ -13,6 +13,7 @@ from rich.text import Text
 
 from daq import units
 from daq.checks import Checks
+from daq.cli.outline import INDENT, heading, outline
 from daq.cli.output import EXIT_FAILED, Json, complain, console, duration, near, pairs, print_json
 from daq.cli.profiles import TABLES
 from daq.cli.stations import compiled_for, known_cell, known_station, nominal_Ah
@@ -21,7 +22,7 @@ from daq.config import load_lab
 from daq.errors import InputError
 from daq.model import Cell
 from daq.protocol.condition import Condition, Exit
-from daq.protocol.program import Program, Step
+from daq.protocol.program import Program, Repeat, Step
 from daq.protocol.source import load_protocol
 
 if TYPE_CHECKING:
@@ -261,18 +262,21 @@ def _short(step: Step) -> str:
     return step.text.partition(" until ")[0]
 
 
-def _rows(program: Program) -> list[tuple[Any, ...]]:
-    return [
-        (
-            step.number,
-            f"{step.file}:{step.line}" if step.file else step.line,
-            _short(step),
-            _setpoint(step),
-            " or ".join(_end(program, condition) for condition in step.until),
-            duration(step.at_most_s),
-        )
-        for step in program.steps
-    ]
+def _rows(program: Program) -> Iterator[tuple[Any, ...]]:
+    for depth, item in outline(program):
+        indent = depth * INDENT
+        if isinstance(item, Step):
+            what = indent + _short(item)
+            line = f"{item.file}:{item.line}" if item.file else item.line
+            until = _ends(program, item.until)
+            yield item.number, line, what, _setpoint(item), until, duration(item.at_most_s)
+        else:
+            until = _ends(program, item.until) if isinstance(item, Repeat) else ""
+            yield "", "", indent + heading(item), "", until, ""
+
+
+def _ends(program: Program, conditions: Sequence[Condition]) -> str:
+    return " or ".join(_end(program, condition) for condition in conditions)
 
 
 def _end(program: Program, condition: Condition) -> str:

@@ -17,6 +17,8 @@ from daq.protocol.scopes import Scopes
 from daq.protocol.site import Site, Tier, intersection
 from daq.yamlfile import Document, Where
 
+ELSE = "else"
+"""The way past what is done if a condition does not hold."""
 MOST_PASSES = 1_000_000  # a loop of loops beyond this is a typing mistake
 
 
@@ -175,7 +177,7 @@ class Builder:
         over = -1
         if otherwise:
             over = self.scopes.jump_over()
-            self._append(Leave(Goes(Exit.GOTO, over), "else"))
+            self._append(Leave(Goes(Exit.GOTO, over), ELSE))
         self.instructions[begin] = Branch(condition, len(self.instructions))
         if otherwise:
             otherwise()

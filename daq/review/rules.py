@@ -14,7 +14,7 @@ from daq.checks import Checks
 from daq.control.pace import too_slow
 from daq.protocol.build import Origin
 from daq.protocol.condition import Condition, Quantity
-from daq.protocol.program import MOVES_CHARGE, Branch, End, Repeat, Step, StepKind
+from daq.protocol.program import MOVES_CHARGE, Branch, End, Program, Repeat, Step, StepKind
 from daq.protocol.steps.setpoints import VOLTAGE_MARGIN_V
 from daq.review.finding import Finding
 from daq.review.flow import ENDS_BY_ITS_CONDITIONS
@@ -187,6 +187,28 @@ def _all_cycles(subject: Subject) -> int:
     return count
 
 
+def after_a_loop(subject: Subject) -> Iterator[Finding]:
+    """What moves charge after a loop of cycles, and is added to the last of them."""
+    inside = 0
+    after = False
+    for item, origin in subject.instructions():
+        if isinstance(item, Repeat) and item.counts_cycles:
+            inside, after = inside + 1, False
+        elif isinstance(item, End) and _counts(subject.program, item):
+            inside, after = inside - 1, True
+        elif after and not inside and isinstance(item, Step) and item.kind in MOVES_CHARGE:
+            remedy = "for a cycle of its own put it into a `repeat: 1`"
+            yield note(
+                origin.place(), "this counts to the last cycle of the loop before it", remedy
+            )
+            after = False
+
+
+def _counts(program: Program, end: End) -> bool:
+    loop = program.instructions[end.begin]
+    return isinstance(loop, Repeat) and loop.counts_cycles
+
+
 def disabled(subject: Subject) -> Iterator[Finding]:
     """What is disabled."""
     for skipped in subject.compiled.skipped:
@@ -264,6 +286,7 @@ RULES: tuple[Rule, ...] = (
     near_voltages,
     pre_empted,
     bounded,
+    after_a_loop,
     at_the_station,
     disabled,
     never_used,

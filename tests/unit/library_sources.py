@@ -39,9 +39,10 @@ discharge -0.2 until voltage <= 3
 repeat 2 cycles
   charge +0.5 until voltage >= 4.1
   discharge -0.5 until voltage <= 3.8
-charge +1 until voltage >= 4.2
-discharge -1 until voltage <= 3.5
-hold 3.5 V until time >= 300
+repeat 1 cycles
+  charge +1 until voltage >= 4.2
+  discharge -1 until voltage <= 3.5
+  hold 3.5 V until time >= 300
 """
 
 FORMATION = """
@@ -293,8 +294,9 @@ rest 60 s
 {indented(regular(100))}
 {RESET.strip()}
 {RPT.strip()}
-cccv -0.5 2.7 V until current <= 0.05
-charge +0.5 until time >= 720
+repeat 1 cycles
+  cccv -0.5 2.7 V until current <= 0.05
+  charge +0.5 until time >= 720
 """
 
 SEVERSON = """

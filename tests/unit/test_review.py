@@ -123,6 +123,29 @@ def test_a_watch_for_a_current_that_should_not_rise_is_none(until: str) -> None:
     assert said(f"  - {{hold: 4.2 V, until: {until}, at_most: 3 h}}\n") == []
 
 
+# What comes after a loop of cycles.
+
+LOOP = "  - repeat: 3\n    steps:\n    " + CHARGE + "    " + DISCHARGE
+
+
+def test_what_moves_charge_after_the_cycles_counts_to_the_last_and_is_told_once() -> None:
+    steps = LOOP + "  - rest: 1 h\n" + CHARGE + DISCHARGE
+    assert only(steps) == f"note {FIRST + 5}: this counts to the last cycle of the loop before it"
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        LOOP + "  - rest: 1 h\n",
+        LOOP + LOOP,
+        CHARGE + LOOP,
+        LOOP.replace("repeat: 3", "repeat: 3\n    cycle: false") + CHARGE,
+    ],
+)
+def test_a_rest_after_the_cycles_and_another_loop_do_no_harm(steps: str) -> None:
+    assert said(steps) == []
+
+
 # Conditions that never hold.
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from daq.errors import InputError
 from daq.journal import JournalReader
-from daq.recorder import bdf, columns, profiles, writers
+from daq.recorder import bdf, columns, profiles, sensed, writers
 from daq.recorder.atomic import write
 from daq.recorder.columns import Batch
 from daq.recorder.fields import Field, needed, plain
@@ -87,17 +87,26 @@ def _raw(_source: Source) -> list[Field]:
 def _table(
     chosen: Callable[[Source], list[Field]], as_parquet: bool
 ) -> Callable[[Source, Path], Iterator[Path]]:
-    """A writer of a run as one table, and of its spectra as another one beside it."""
+    """A writer of a run as one table, and of its spectra and sensors as others beside it."""
 
-    def write_both(source: Source, path: Path) -> Iterator[Path]:
+    def write_all(source: Source, path: Path) -> Iterator[Path]:
         listed = chosen(source)
         yield _write(path, listed, source.columns(needed(listed)), source, as_parquet)
         spectra = source.spectra()
         if len(spectra):
-            beside = path.with_name(f"{_stem(path)}.eis{path.suffix}")
+            beside = _beside(path, "eis")
             yield _write(beside, plain(columns.EIS), iter([spectra]), source, as_parquet)
+        if sensors := source.sensors():
+            listed = plain(sensed.table(sensors))
+            beside = _beside(path, "sensors")
+            yield _write(beside, listed, source.sensor_rows(), source, as_parquet)
 
-    return write_both
+    return write_all
+
+
+def _beside(path: Path, table: str) -> Path:
+    stem = path.name.removesuffix(path.suffix).removesuffix(".bdf")
+    return path.with_name(f"{stem}.{table}{path.suffix}")
 
 
 def _write(
@@ -110,10 +119,6 @@ def _write(
             writers.write_csv(file, listed, batches)
 
     return write(path, fill)
-
-
-def _stem(path: Path) -> str:
-    return path.name.removesuffix(path.suffix).removesuffix(".bdf")
 
 
 def _own_folder(source: Source, ending: str) -> str:

@@ -1,6 +1,6 @@
 """Runs in a data lake: Parquet in hive partitions, and for each run a manifest of its files.
 
-    LAKE/records/lab=L/batch=B/cell=C/RUN.parquet     also spectra, cycles, events
+    LAKE/records/lab=L/batch=B/cell=C/RUN.parquet     also spectra, cycles, events, sensors
     LAKE/_manifests/lab=L/RUN.json                    written last: without it a run is not there
 
 Readers take the partitions from the paths, and pass over folders that begin with an underscore.

@@ -6,6 +6,7 @@
 | cycler | one entry a record: voltage, current, charges, where in the protocol |
 | chamber | one entry a record: the temperature of its air; only where there is one |
 | eis | one entry a point of a spectrum |
+| sensors | one entry a reading of the auxiliary sensors; only where there are any |
 
 Each has the coordinate `uts`, Unix time in seconds, and CF's `units` where a quantity has one.
 Written by h5netcdf (the extra `netcdf`); xarray opens it with `open_datatree`.
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from daq.errors import InputError
-from daq.recorder import columns, metadata
+from daq.recorder import columns, metadata, sensed
 from daq.recorder.atomic import write
 from daq.recorder.columns import Batch, Column
 from daq.recorder.fields import absent
@@ -73,6 +74,10 @@ def _fill(library: Any, path: Path, source: Source) -> None:
         spectra = source.spectra()
         if len(spectra):
             _Group(file, "eis", list(columns.EIS), source).append(spectra)
+        if sensors := source.sensors():
+            group = _Group(file, "sensors", list(sensed.table(sensors)), source)
+            for rows in source.sensor_rows():
+                group.append(rows)
 
 
 class _Group:

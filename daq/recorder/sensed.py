@@ -13,6 +13,15 @@ from daq.recorder import columns
 from daq.recorder.columns import F8, I4, I8, Column, Rows
 
 _SHOWN = {"degC": "degC", "V": "V", "pct": "%"}
+PLACE = (
+    Column("test_time_s", "test_time", F8, "s", "Time since the start of the run"),
+    Column("utc_s", "time", F8, "s", "Unix time, UTC"),
+    Column("cycle", "cycle_number", I4, "", "Cycle of the run"),
+    Column("step", "step_index", I4, "", "Step of the protocol"),
+    Column("step_count", "step_count", I4, "", "Steps begun so far in the run"),
+)
+"""When, and where in the run, the sensors were read."""
+SEQ = Column("seq", "seq", I8, "", "Sequence number in the journal", monotonic=True)
 ALL_OTHERS = frozenset(EventKind) - {EventKind.SENSORS}
 """What `/events` and everybody else reads: these are data, and too many."""
 
@@ -28,18 +37,18 @@ def names(reader: JournalReader, run: str) -> tuple[str, ...]:
 
 def table(sensors: Iterable[str]) -> tuple[Column, ...]:
     """The columns of `/sensors`."""
-    return (
-        Column("test_time_s", "test_time", F8, "s", "Time since the start of the run"),
-        Column("utc_s", "time", F8, "s", "Unix time, UTC"),
-        Column("cycle", "cycle_number", I4, "", "Cycle of the run"),
-        Column("step", "step_index", I4, "", "Step of the protocol"),
-        Column("step_count", "step_count", I4, "", "Steps begun so far in the run"),
-        *(Column(name, name, F8, _unit(name), f"Auxiliary sensor {name}") for name in sensors),
-        Column("seq", "seq", I8, "", "Sequence number in the journal", monotonic=True),
-    )
+    read = (Column(name, name, F8, unit(name), f"Auxiliary sensor {name}") for name in sensors)
+    return (*PLACE, *read, SEQ)
 
 
-def _unit(name: str) -> str:
+def sensors_in(stored: Iterable[str]) -> tuple[str, ...]:
+    """The sensors among the names of the columns of `/sensors`."""
+    fixed = {column.h5 for column in (*PLACE, SEQ)}
+    return tuple(name for name in stored if name not in fixed)
+
+
+def unit(name: str) -> str:
+    """Of a sensor by its name; empty when the name does not say."""
     return _SHOWN.get(name.rpartition("_")[2], "")
 
 

@@ -50,6 +50,14 @@ class Source(Protocol):
         """Rows of `/events`."""
         ...
 
+    def sensors(self) -> tuple[str, ...]:
+        """The auxiliary sensors that were read in the run."""
+        ...
+
+    def sensor_rows(self) -> Iterator[Batch]:
+        """Rows of `/sensors`, in order; nothing where no sensor was read."""
+        ...
+
 
 class JournalSource:
     """A run as the journal has it now.
@@ -97,6 +105,14 @@ class JournalSource:
     def events(self) -> Rows:
         """Rows of `/events`."""
         return event_rows(self._events)
+
+    def sensors(self) -> tuple[str, ...]:
+        """The auxiliary sensors that were read in the run so far."""
+        return sensed.names(self._reader, self._run.id)
+
+    def sensor_rows(self) -> Iterator[Batch]:
+        """Rows of `/sensors`, in order; nothing where no sensor was read."""
+        return sensed.batches(self._reader, self._run.id, self.sensors())
 
 
 class FileSource:
@@ -147,6 +163,20 @@ class FileSource:
     def events(self) -> Rows:
         """Rows of `/events`."""
         return self._whole("events")
+
+    def sensors(self) -> tuple[str, ...]:
+        """The auxiliary sensors that were read in the run."""
+        with h5py.File(self._path, "r") as file:
+            if "sensors" not in file:
+                return ()
+            table: Any = file["sensors"]
+            return sensed.sensors_in(table.dtype.names)
+
+    def sensor_rows(self) -> Iterator[Batch]:
+        """Rows of `/sensors`, in order; nothing where no sensor was read."""
+        if not (found := self.sensors()):
+            return iter(())
+        return read(self._path, "sensors", [column.h5 for column in sensed.table(found)])
 
     def rows(self) -> int:
         """The number of rows of `/raw_data`."""

@@ -26,7 +26,6 @@ from bench import files
 from bench.window import Figures
 from daq.bus.heartbeat import Heartbeat
 from daq.clock import LabClock
-from daq.config import load_lab
 from daq.control.alarms import Alarms
 from daq.control.assembly import Surroundings, assemble
 from daq.control.client import new_command
@@ -36,6 +35,7 @@ from daq.control.station import Station
 from daq.control.supervisor import SWITCH_INTERVAL_S
 from daq.errors import DaqError, InstrumentError
 from daq.journal import Journal
+from daq.labreader import load_lab
 from simulators.client import running_bench
 
 OURS, THEIRS = files.names(2)

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from daq.bus.resource import Resource, is_local
+from daq.config import InstrumentConfig, Lab, StationConfig
 from daq.driver import Chamber, Cycler, Driver, Potentiostat, Switch
 from daq.errors import InputError
 from daq.filemodel import nearest
 from daq.model import ChannelRef, Role
 from daq.yamlfile import Document, Where
 
-if TYPE_CHECKING:
-    from daq.config import InstrumentConfig, Lab, StationConfig
-
-Rule = Callable[["Lab", Document], Iterator[InputError]]
+Rule = Callable[[Lab, Document], Iterator[InputError]]
 
 ATTEMPTS = 2
 """An OFF may have to wait for the read in flight, and then for its own reply."""

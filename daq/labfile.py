@@ -1,4 +1,4 @@
-"""The lab file as it is written: pydantic models of every key. `daq.config` makes a Lab of it."""
+"""The lab file as it is written: pydantic models of every key. `labreader` makes a Lab of it."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ def serve(
     as_json: Annotated[bool, typer.Option("--json", help="The log as lines of JSON.")] = False,
 ) -> None:
     """Run the daemon for a lab, until Ctrl-C or SIGTERM."""
-    from daq.config import load_lab
     from daq.control.supervisor import serve as serve_lab
+    from daq.labreader import load_lab
 
     loaded = load_lab(lab)
     logs.setup("control", loaded.data / "logs", as_json=as_json)
@@ -60,8 +60,8 @@ def off(
     as_json: Json = False,
 ) -> None:
     """Switch instruments off without a daemon, through their own drivers."""
-    from daq.config import load_lab
     from daq.control.off import switch_lab_off
+    from daq.labreader import load_lab
 
     loaded = load_lab(lab)
     for name in instrument or ():

@@ -9,7 +9,7 @@ import typer
 
 from daq.access.keys import load_keys
 from daq.cli.output import Json, print_json
-from daq.config import load_lab
+from daq.labreader import load_lab
 
 PORT = 8883
 

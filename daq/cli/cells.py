@@ -31,8 +31,8 @@ from daq.cli.records import (
     tell,
     who,
 )
-from daq.config import load_lab
 from daq.errors import InputError
+from daq.labreader import load_lab
 from daq.registry import cells as book
 from daq.registry.cells import Cells, Outcome
 from daq.registry.scan import read_scan

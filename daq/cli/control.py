@@ -56,7 +56,7 @@ def call(lab: str, broker: str, verb: str, station: str = "", **arguments: Any) 
 
         name = Path(lab).stem if lab.endswith((".yaml", ".yml")) and not _is_file(lab) else lab
         if _is_file(lab):
-            from daq.config import load_lab
+            from daq.labreader import load_lab
 
             name = load_lab(Path(lab)).name
         return send(broker, name, new_command(verb, station, **arguments))

@@ -22,9 +22,10 @@ from daq.cli import watch
 from daq.cli.output import Json, console, near, print_json
 from daq.cli.simulated import Processes
 from daq.cli.tables import print_table
-from daq.config import Lab, load_lab
+from daq.config import Lab
 from daq.control.client import ControlClient
 from daq.errors import DaqError, InputError
+from daq.labreader import load_lab
 from daq.model import Reply
 
 COME_UP_S = 30.0

@@ -11,8 +11,8 @@ from daq.cli.output import DEFAULT_LAB, EXIT_FAILED, Json, console, data_folder,
 from daq.cli.profiles import TABLES
 from daq.cli.stations import known_cell, nominal_Ah
 from daq.cli.tables import print_table
-from daq.config import load_lab
 from daq.errors import InputError
+from daq.labreader import load_lab
 from daq.model import Cell
 from daq.protocol.compile import compile_placed
 from daq.protocol.source import ProtocolSource, load_protocol

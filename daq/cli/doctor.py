@@ -19,11 +19,12 @@ import typer
 from daq.bus.resource import make_line
 from daq.cli.output import EXIT_FAILED, Json, near, print_json
 from daq.cli.tables import print_table
-from daq.config import InstrumentConfig, Lab, StationConfig, load_lab
+from daq.config import InstrumentConfig, Lab, StationConfig
 from daq.control.client import SOCKET_NAME, ControlClient
 from daq.driver import AnyDriver, Cycler, Logger, Range
 from daq.errors import DaqError, InstrumentError
 from daq.journal import JournalReader, Kept
+from daq.labreader import load_lab
 from daq.model import EVERYWHERE, Identity, Span
 
 LEAST_DISK = 0.05

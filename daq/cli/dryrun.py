@@ -18,8 +18,8 @@ from daq.cli.output import EXIT_FAILED, Json, complain, console, duration, near,
 from daq.cli.profiles import TABLES
 from daq.cli.stations import compiled_for, known_cell, known_station, nominal_Ah
 from daq.cli.tables import Column, fitted, print_table, show
-from daq.config import load_lab
 from daq.errors import InputError
+from daq.labreader import load_lab
 from daq.model import Cell
 from daq.protocol.condition import Condition, Exit
 from daq.protocol.program import Program, Repeat, Step

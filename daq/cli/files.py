@@ -22,10 +22,11 @@ from daq.cli.output import (
 from daq.cli.profiles import TABLES
 from daq.cli.stations import known_cell, known_station, review_at
 from daq.cli.tables import print_table
-from daq.config import Lab, load_lab
+from daq.config import Lab
 from daq.driver import find_driver, installed
 from daq.errors import InputError
 from daq.filemodel import validate
+from daq.labreader import load_lab
 from daq.model import Cell
 from daq.protocol.source import ProtocolSource, load_protocol
 from daq.yamlfile import read

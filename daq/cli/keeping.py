@@ -75,8 +75,8 @@ def prune_journal(
 
     The daemon must not run. Idle stations' records of that age go, too. Events stay.
     """
-    from daq.config import load_lab
     from daq.control.lock import locked
+    from daq.labreader import load_lab
 
     checked = load_lab(Path(lab))
     data, before_utc_s = checked.data, time.time() - _seconds(older_than)

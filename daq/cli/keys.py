@@ -12,9 +12,9 @@ from daq.access.names import is_name
 from daq.access.secrets import write_secret
 from daq.cli.output import DEFAULT_LAB, Json, LabFile, console, near, print_json
 from daq.cli.tables import print_table
-from daq.config import load_lab
 from daq.errors import InputError
 from daq.filemodel import nearest
+from daq.labreader import load_lab
 from daq.model import Role
 
 Client = Annotated[str, typer.Argument(help="The client's name; its commands carry it.")]

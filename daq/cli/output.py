@@ -91,7 +91,7 @@ def data_folder(lab: str) -> Path:
     Raises:
         InputError: the file is missing or wrong.
     """
-    from daq.config import load_lab  # slow to import, and not every command needs it
+    from daq.labreader import load_lab  # slow to import, and not every command needs it
 
     return load_lab(Path(lab)).data
 

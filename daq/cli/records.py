@@ -12,8 +12,8 @@ import typer
 
 from daq.cli.output import console, print_json
 from daq.cli.tables import print_table
-from daq.config import load_lab
 from daq.errors import InputError
+from daq.labreader import load_lab
 from daq.registry.cells import Cells, Outcome
 from daq.registry.fields import check_key, check_text, known_keys, put, take
 from daq.registry.shelf import Who

@@ -12,9 +12,10 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 
 from daq.bus.resource import make_line
-from daq.config import InstrumentConfig, Lab, load_lab
+from daq.config import InstrumentConfig, Lab
 from daq.driver import Logger, Switch
 from daq.errors import DaqError, InputError, InstrumentError
+from daq.labreader import load_lab
 
 
 def switch_off(

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from daq.bus.heartbeat import Heartbeat
 from daq.clock import LabClock, monotonic
-from daq.config import load_lab
 from daq.control.alarms import Alarms
 from daq.control.assembly import Surroundings, assemble
 from daq.control.instrument import Instrument
 from daq.control.run import Run
 from daq.errors import InstrumentError
+from daq.labreader import load_lab
 from daq.model import RunInfo
 from daq.protocol.compile import compile_protocol
 from daq.protocol.engine import Engine

@@ -19,11 +19,11 @@ import pytest
 
 from daq import yamlfile
 from daq.access.names import NAME
-from daq.config import load_lab
 from daq.control.choice import chosen_protocol
 from daq.errors import CommandRefused, InputError
 from daq.filemodel import NAME_PATTERN
 from daq.journal import JournalReader
+from daq.labreader import load_lab
 from daq.model import EventKind
 from daq.protocol.source import load_protocol, parse_protocol
 from daq.recorder.export import export

@@ -18,11 +18,11 @@ import daq.driver
 from daq.access.envelope import VERBS, EnvelopeRefused, parse
 from daq.access.roles import OFF_VERBS
 from daq.bus.resource import parse_resource
-from daq.config import load_lab
 from daq.control.client import decode_reply
 from daq.control.requests import Forwarded, decode_request
 from daq.driver import Range
 from daq.errors import DaqError, InputError
+from daq.labreader import load_lab
 from daq.model import Cell, Command, Limits, Role
 from daq.protocol.compile import compile_protocol
 from daq.protocol.source import parse_protocol

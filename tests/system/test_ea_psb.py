@@ -15,7 +15,6 @@ import pytest
 from daq import sentinel
 from daq.bus.heartbeat import Heartbeat
 from daq.clock import LabClock
-from daq.config import load_lab
 from daq.control.alarms import Alarms
 from daq.control.assembly import Bench, Surroundings, assemble
 from daq.control.client import new_command
@@ -24,6 +23,7 @@ from daq.control.start import Starter
 from daq.control.station import Station
 from daq.errors import InstrumentError
 from daq.journal import Journal, JournalReader
+from daq.labreader import load_lab
 from daq.model import EventKind
 from simulators.client import RunningBench, running_bench
 from tests.system.daemon import (

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from daq.config import Lab, load_lab
+from daq.config import Lab
 from daq.errors import InputError
 from daq.labchecks import unfit_for_fast_clock
+from daq.labreader import load_lab
 from daq.model import EVERYWHERE, ChannelRef, Limits
 from tests.unit.marked import refusal
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daq.checks import OFF, Checks
-from daq.config import load_lab
 from daq.errors import InputError
+from daq.labreader import load_lab
 from daq.model import EVERYWHERE, Limits
 from daq.protocol.compile import compile_protocol
 from daq.protocol.source import parse_protocol

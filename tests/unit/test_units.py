@@ -193,7 +193,7 @@ def test_the_unit_of_another_kind_is_never_taken_for_this_one(
 
 def test_pint_is_imported_with_the_first_quantity_and_not_before() -> None:
     script = (
-        "import sys, daq.config, daq.protocol.compile, daq.units as u\n"
+        "import sys, daq.labreader, daq.protocol.compile, daq.units as u\n"
         "print('pint' in sys.modules)\n"
         "u.parse('5 mV', u.VOLTAGE)\n"
         "print('pint' in sys.modules)\n"

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from daq.cellfile import CellModel, ElectrodeModel
-from daq.config import Lab, load_cells, load_lab
+from daq.config import Lab
 from daq.driver import Range
 from daq.errors import InputError
 from daq.labchecks import unfit_for_fast_clock, worst_reaction_s
 from daq.labfile import InstrumentModel, LabFileModel, MqttModel
+from daq.labreader import load_cells, load_lab
 from daq.model import Cell, Limits
 from daq.protocol.compile import compile_protocol
 from daq.protocol.program import Program, StepKind

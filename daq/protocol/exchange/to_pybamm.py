@@ -6,6 +6,7 @@ PyBaMM's currents are positive in a discharge. Its text knows no temperature; th
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from daq import units
@@ -22,24 +23,13 @@ _MORE = "`--to pybamm-config` can say it"
 def write_text(own: Own, task: Task) -> str:
     """A Python list of steps, to be given to `pybamm.Experiment`."""
     _leave_safety(own, task)
-    lines = _listed(own.nodes, 1, task)
+    lines = _listed(own.nodes, task)
     return f"# {own.name}, for pybamm.Experiment(...)\n{lines}\n"
 
 
-def _listed(nodes: list[Node], depth: int, task: Task) -> str:
+def _listed(nodes: list[Node], task: Task) -> str:
     """A sum of lists: what stands between loops, and each loop times its passes."""
-    parts: list[str] = []
-    single: list[str] = []
-    for node in nodes:
-        if isinstance(node, Phase):
-            with task.findings.collecting():
-                single.append(json.dumps(_sentence(node)))
-            continue
-        parts += [_bracket(single, "[]")] if single else []
-        single = []
-        parts.append(_cycle(node, task))
-    parts += [_bracket(single, "[]")] if single else []
-    return " + ".join(parts) or "[]"
+    return " + ".join(_parts(nodes, "[]", _cycle, task)) or "[]"
 
 
 def _cycle(node: Passes, task: Task) -> str:
@@ -48,6 +38,18 @@ def _cycle(node: Passes, task: Task) -> str:
 
 def _tuple(nodes: list[Node], task: Task) -> str:
     """A cycle; a loop in it is a product of its own."""
+    parts = _parts(nodes, "()", _product, task)
+    return parts[0] if len(parts) == 1 else f"({' + '.join(parts)})"
+
+
+def _product(node: Passes, task: Task) -> str:
+    return f"{_tuple(node.nodes, task)} * {node.times}"
+
+
+def _parts(
+    nodes: list[Node], brackets: str, loop: Callable[[Passes, Task], str], task: Task
+) -> list[str]:
+    """Each loop, and in brackets what stands between two of them."""
     parts: list[str] = []
     single: list[str] = []
     for node in nodes:
@@ -55,11 +57,10 @@ def _tuple(nodes: list[Node], task: Task) -> str:
             with task.findings.collecting():
                 single.append(json.dumps(_sentence(node)))
             continue
-        parts += [_bracket(single, "()")] if single else []
+        parts += [_bracket(single, brackets)] if single else []
         single = []
-        parts.append(f"{_tuple(node.nodes, task)} * {node.times}")
-    parts += [_bracket(single, "()")] if single else []
-    return parts[0] if len(parts) == 1 else f"({' + '.join(parts)})"
+        parts.append(loop(node, task))
+    return parts + ([_bracket(single, brackets)] if single else [])
 
 
 def _bracket(lines: list[str], pair: str) -> str:

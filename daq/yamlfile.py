@@ -201,8 +201,17 @@ class _Reader:
                 first = self.keys[here][0]
                 self._refuse(event, f"{key!r} is given twice; first in line {first}", "keep one")
             self.keys[here] = _mark(event)
-            data[key] = self._value(self._next(), here)
+            value = self._next()
+            if self._has_no_colon(event, value):
+                remedy = "write `key: value`; a number has a point, not a comma"
+                self._refuse(event, f"{key!r} has no value", remedy)
+            data[key] = self._value(value, here)
         return data
+
+    def _has_no_colon(self, key: Any, value: Any) -> bool:
+        """Whether a key stands alone between braces: to YAML it has an empty value."""
+        alone = bool(value.start_mark.index == key.end_mark.index)
+        return alone and isinstance(value, ScalarEvent) and self._is_empty(value)
 
     def _key(self, event: Any) -> str:
         self._count(event)

@@ -99,6 +99,8 @@ def test_the_hash_is_of_the_bytes_as_they_lie_on_disk(tmp_path: Path) -> None:
         ("a: §1e999", "1e999 is not a finite number"),
         ("? §[a, b]\n: 1", "a key must be one plain word"),
         ("§: 1", "a key must be one plain word"),
+        ("a: {v_max: 4,§2 V}", "'2 V' has no value"),
+        ("a: {§b, c: 1}", "'b' has no value"),
         ("a: §\x00", "control character U+0000"),
         ('a: §"\\0"', "the text holds the character U+0000"),
         ('a: §"\\ud800"', "the text holds the character U+D800"),

@@ -17,12 +17,13 @@ from daq.control.haste import Haste
 from daq.control.output import CyclerOutput
 from daq.control.run import Run
 from daq.control.sensors import Sensors
+from daq.control.sweep import Sweep
 from daq.control.sweeper import Sweeper
 from daq.control.switches import Outputs
 from daq.control.thermostat import Thermostat
 from daq.errors import InstrumentError, NotEnergised
 from daq.logs import get_logger
-from daq.model import EventKind, MeasurementState, Sample, Spectrum, SpectrumPoint, Trip
+from daq.model import EventKind, Sample, SpectrumPoint, Trip
 from daq.protocol.program import (
     AbortSweep,
     Action,
@@ -112,14 +113,12 @@ class Conductor:
         self._guard = guard
         self._climate = climate
         self.thermostat = thermostat
-        self.sweeper = sweeper
-        self._sweep_channel = sweep_channel
         self._reports = reports
         self.haste = haste
         self.outputs = outputs
         self._sensors = sensors
         self.counting = Counting(output, reports.note, reports.lab_s)
-        self._sweep = ""
+        self.sweep = Sweep(name, sweeper, sweep_channel, self._take_point, self._note)
         self._guarded = 0  # number of the step execution whose limits the guard holds
         self._lasted_s = 0.0  # what the present step's clock showed, before the engine moved on
         self._implausible = ""  # why the run is to be held before anything more is energised
@@ -137,11 +136,6 @@ class Conductor:
         }
 
     @property
-    def sweeping(self) -> bool:
-        """Whether the potentiostat energises the cell."""
-        return self._sweep == MeasurementState.RUNNING
-
-    @property
     def waiting(self) -> str:
         """What the run waits for, in words, its operator included; empty when it goes on."""
         run = self.run
@@ -157,7 +151,7 @@ class Conductor:
         run = self.run
         if run is None or not (valid(sample.reading.voltage_V) and valid(sample.reading.current_A)):
             return False
-        self._guard.charge.beside_A = self.sweeper.direct_A(self.name) if self.sweeper else 0.0
+        self._guard.charge.beside_A = self.sweep.direct_A
         seen = self._observe(run, sample)
         run.before(seen)
         self._lasted_s = run.engine.step_time_at(seen.time_s)
@@ -182,7 +176,7 @@ class Conductor:
         if self.paused or self.waits_for or not engine.started:
             self.haste.rest()
         elif why := self.haste.follow(engine.step, engine.step_time_s, sample.stamp_s):
-            self._reports.note(EventKind.NOTE, text=why)
+            self._note(why)
 
     def count(self, sample: Sample) -> None:
         """Look at the cycler's own counters, if a step edge asks for it."""
@@ -243,7 +237,7 @@ class Conductor:
             reading.current_A + self._guard.charge.beside_A,
             climate.cell_degC,
             climate.chamber_degC,
-            self._sweep,
+            self.sweep.state,
             self._sensors.humidity_pct(sample.stamp_s),
             self._sensors.values(sample.stamp_s),
         )
@@ -325,20 +319,20 @@ class Conductor:
             self._wait_for(opposed, sample, tell=self.outputs.failing)
 
     def _start_sweep(self, action: StartSweep, sample: Sample) -> None:
-        if self.sweeper is None:
+        if not self.sweep.possible:
             self.stop("the station has no potentiostat", sample)
-            return
-        self._sweep = MeasurementState.RUNNING
-        if opposed := self.sweeper.request(self, self._sweep_channel, action.spectrum):
-            self._sweep = ""
+        elif opposed := self.sweep.request(action.spectrum):
             self._wait_for(opposed, sample)
-        elif text := _not_measured(action.spectrum):
-            self._reports.note(EventKind.NOTE, text=text)
 
     def _abort_sweep(self, action: AbortSweep, sample: Sample) -> None:
-        self._sweep = ""
-        if self.sweeper:
-            self.sweeper.abort(self.name)
+        self.sweep.abort()
+
+    def _take_point(self, point: SpectrumPoint) -> None:
+        if run := self.run:
+            run.spectrum_point(point, self._reports.utc())
+
+    def _note(self, text: str) -> None:
+        self._reports.note(EventKind.NOTE, text=text)
 
     def _step_started(self, action: StepStarted, sample: Sample) -> None:
         if action.step.setpoint is None and not self.waits_for:
@@ -353,7 +347,7 @@ class Conductor:
                 self._reports.warn(caution.check, caution.message)
 
     def _step_ended(self, action: StepEnded, sample: Sample) -> None:
-        self._sweep = ""
+        self.sweep.forget()
         self._implausible = self._guard.step_minimum.judge(
             action.step,
             action.reason,
@@ -387,7 +381,7 @@ class Conductor:
         self._retry_at_s = sample.stamp_s + RETRY_S
         if tell and what != self._waited_for:  # it is asked again and again, and told once
             self._waited_for = what
-            self._reports.note(EventKind.NOTE, text=f"waits: {what}")
+            self._note(f"waits: {what}")
             self._log.info("waits", run=self.run.info.id if self.run else "", reason=what)
 
     def hold(self, what: str, sample: Sample | None) -> None:
@@ -395,25 +389,12 @@ class Conductor:
         if sample and self.run and self.run.engine.started and not self.paused:
             self._wait_for(what, sample)
 
-    # A sweep reports from the potentiostat's thread.
-
-    def sweep_points(self, points: Sequence[SpectrumPoint]) -> None:
-        """Points of a running spectrum."""
-        run = self.run
-        for point in points if run else ():
-            run.spectrum_point(point, self._reports.utc())  # type: ignore[union-attr]
-
-    def sweep_over(self, state: MeasurementState, message: str) -> None:
-        """The sweep has ended; the engine sees it with the next sample."""
-        self._sweep = state
-        if message:
-            self._reports.note(EventKind.NOTE, text=message)
-
     # Commands.
 
     def begin(self, run: Run, paused: str = "") -> None:
         """Take a run; its first step starts with the next sample, unless it begins paused."""
-        self.run, self.paused, self.waits_for, self._sweep = run, paused, "", ""
+        self.run, self.paused, self.waits_for = run, paused, ""
+        self.sweep.forget()
         self._guarded = 0
         self.haste.begin()
         engine, program = run.engine, run.engine.program
@@ -475,7 +456,7 @@ class Conductor:
         run = self.run
         if run is None or not run.engine.confirm():
             return "it is not paused"
-        self._reports.note(EventKind.NOTE, text=f"confirmed by {by}: {run.engine.step.text}")
+        self._note(f"confirmed by {by}: {run.engine.step.text}")
         return ""
 
     def stop(self, reason: str, sample: Sample | None) -> None:
@@ -496,7 +477,7 @@ class Conductor:
         self._release()
         self.outputs.make_safe()
         self._guard.end()
-        self.paused = self.waits_for = self._sweep = ""
+        self.paused = self.waits_for = ""
         if run:
             run.end(utc_s, outcome, reason)
             self._log.info("run ended", run=run.info.id, outcome=outcome, reason=reason)
@@ -504,22 +485,6 @@ class Conductor:
     def _release(self) -> None:
         self.haste.rest()
         self._guard.charge.beside_A = 0.0
-        if self.sweeper:
-            self.sweeper.abort(self.name)
+        self.sweep.abort()
         if self.thermostat:
             self.thermostat.release(self.name)
-
-
-def _not_measured(spectrum: Spectrum) -> str:
-    """What is to be known of the charge that a spectrum moves; empty where it moves none."""
-    if spectrum.bias_A:
-        return (
-            f"{spectrum.bias_A:g} A flow through the potentiostat while the spectrum is measured: "
-            "they are recorded and counted as commanded, no instrument measures them"
-        )
-    if spectrum.bias_V:
-        return (
-            f"the potentiostat holds {spectrum.bias_V:g} V against the open-circuit voltage: "
-            "what flows meanwhile is neither measured nor counted"
-        )
-    return ""

@@ -49,7 +49,7 @@ class Fit:
     def _wired(self, station: Station, program: Program) -> None:
         if temperatures(program) and station.conductor.thermostat is None:
             raise CommandRefused(f"the program sets a temperature; {station.name} has no chamber")
-        if any(step.spectrum for step in program.steps) and station.conductor.sweeper is None:
+        if any(step.spectrum for step in program.steps) and not station.conductor.sweep.possible:
             raise CommandRefused(f"the program measures EIS; {station.name} has no `eis`")
         known = station.conductor.outputs.names
         for name in sorted({name for step in program.steps for name, _ in step.outputs}):

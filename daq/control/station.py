@@ -316,7 +316,7 @@ class Station:
         self._log.warning("OFF tried", check="C1", reason=why)
 
     def _energised(self) -> bool:
-        return self.output.on or self.conductor.sweeping
+        return self.output.on or self.conductor.sweep.running
 
     @property
     def active(self) -> bool:

@@ -291,10 +291,12 @@ def test_a_trip_ends_the_sweep(clock, shared):
     one.start(EIS, REST)
     one.tick()
     shared.tick()
+    assert one.station.active
     one.latched()
     shared.tick()
     assert not shared.potentiostat.sweeping
     assert shared.sweeper.busy is False
+    assert not one.station.active
 
 
 def test_a_sweep_that_fails_fails_its_step_and_says_why(clock, shared):

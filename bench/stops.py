@@ -2,8 +2,8 @@
 
     python -m bench.stops mqtt://127.0.0.1:1883
 
-Works until its standard input ends, then prints as JSON how long each stop took until it was
-answered for good, in seconds, or null.
+Works until its standard input ends, then prints each stop as JSON: its id, when it was sent, and
+how long it took until it was answered for good, in seconds, or null.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from queue import Empty, SimpleQueue
 from subprocess import PIPE, Popen
 from typing import Any
@@ -30,7 +31,20 @@ BETWEEN_S = 0.05
 GIVE_UP_S = 5.0
 VALID_S = 20.0
 
-Took = list[float | None]
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """One stop, until its answer.
+
+    Attributes:
+        name: the command's id.
+        sent_utc_s: when it was sent.
+        took_s: until it was answered for good; None when it was not.
+    """
+
+    name: str
+    sent_utc_s: float
+    took_s: float | None
 
 
 class Stopper:
@@ -48,8 +62,8 @@ class Stopper:
     def _heard(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
         self._replies.put(json.loads(message.payload))
 
-    def stop(self, name: str) -> float | None:
-        """Seconds until it was done; None without an answer.
+    def stop(self, name: str) -> Stop:
+        """Send one, and wait until it is done.
 
         Raises:
             ValueError: it was refused, which is another matter than a slow answer.
@@ -62,38 +76,38 @@ class Stopper:
             try:
                 reply = self._replies.get(timeout=left)
             except Empty:
-                return None
+                break
             if reply["id"] == name and reply["state"] == "refused":
                 raise ValueError(f"a stop was refused: {reply['reason']}")
             if reply["id"] == name and reply["state"] == "done":
-                return time.monotonic() - began
-        return None
+                return Stop(name, now_s, time.monotonic() - began)
+        return Stop(name, now_s, None)
 
 
 def main(url: str) -> None:
     """See the module's docstring."""
     over = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
-    stopper, took = Stopper(url), Took()
+    stopper, stops = Stopper(url), list[Stop]()
     while not over.wait(BETWEEN_S):
-        took.append(stopper.stop(f"stop-{len(took)}"))
-    print(json.dumps(took), flush=True)
+        stops.append(stopper.stop(f"stop-{len(stops)}"))
+    print(json.dumps([asdict(stop) for stop in stops]), flush=True)
 
 
 @contextmanager
-def stopping(url: str) -> Iterator[Took]:
+def stopping(url: str) -> Iterator[list[Stop]]:
     """Stop for the length of a `with`, from what counts as another computer.
 
     The list is filled when it is left.
     """
-    took = Took()
+    stops: list[Stop] = []
     command = [sys.executable, "-m", "bench.stops", url]
     with Popen(command, stdin=PIPE, stdout=PIPE, text=True, start_new_session=True) as process:
         outside(process.pid)
         try:
-            yield took
+            yield stops
         finally:
-            took += json.loads(process.communicate()[0])
+            stops += (Stop(**stop) for stop in json.loads(process.communicate()[0]))
 
 
 if __name__ == "__main__":

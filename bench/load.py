@@ -29,6 +29,8 @@ TOPIC = "daq/bench/cmd/{verb}"
 VERBS = ("status", "pause", "resume", "clear", "nonsense", "pause")
 """A third of the flood comes on the topic of what switches OFF, too."""
 AT_ONCE_S = 0.01
+HOGS = 4
+FLOOD_HZ = 10_000.0
 
 
 def hog(ended: threading.Event) -> None:
@@ -71,9 +73,21 @@ def flood(ended: threading.Event, url: str, rate_hz: float) -> int:
 
 
 @contextmanager
-def hard_life(folder: Path, url: str, *, hogs: int = 4, rate_hz: float = 10_000) -> Iterator[None]:
+def hard_life(folder: Path, url: str) -> Iterator[None]:
     """All of it at once, each in a process of its own, for the length of a `with`."""
-    works = [["hog"]] * hogs + [["disk", str(folder)], ["flood", url, str(rate_hz)]]
+    with _working(*[["hog"]] * HOGS, ["disk", str(folder)], ["flood", url, str(FLOOD_HZ)]):
+        yield
+
+
+@contextmanager
+def flooded(url: str) -> Iterator[None]:
+    """The flood alone, for the length of a `with`."""
+    with _working(["flood", url, str(FLOOD_HZ)]):
+        yield
+
+
+@contextmanager
+def _working(*works: list[str]) -> Iterator[None]:
     with ExitStack() as stack:
         for words in works:
             command = [sys.executable, "-m", "bench.load", *words]

@@ -3,7 +3,8 @@
 Four processes that only count, one that waits for its writes on the disk of the journal, and ten
 thousand commands a second at the broker. Trips are provoked as in (a), and again and again a
 `stop` is sent over MQTT by a client that nobody knows, and timed: until OFF is verified, and until
-its answer is there, which waits until the journal has it on the busy disk.
+its answer is there, which waits until the journal has it on the busy disk. Before all of that it is
+sent among the ten thousand commands alone.
 
 The daemon runs with the niceness of its service. The simulator and the client that stops run before
 everybody: they stand for boxes and a computer that have processors of their own. Neither happens
@@ -16,7 +17,7 @@ import time
 
 from bench.daemon import Daemon, running_daemon
 from bench.everything import CHANNELS, SETTLE_S, TRIPS_A_SECOND, reactions
-from bench.load import hard_life
+from bench.load import flooded, hard_life
 from bench.processes import outside
 from bench.stops import Stop, stopping
 from bench.trips import Provoker
@@ -35,14 +36,17 @@ def run(seconds: float, channels: int = CHANNELS) -> Figures:
         daemon.start_all()
         time.sleep(SETTLE_S)
         provoker = Provoker(daemon, TRIPS_A_SECOND, cyclers=daemon.cyclers[:-1])
+        with flooded(daemon.broker()), stopping(daemon.broker()) as among_others:
+            time.sleep(seconds)
         with hard_life(daemon.folder, daemon.broker()), stopping(daemon.broker()) as stops:
             window = watch(daemon, lambda: provoker.run(seconds))
         daemon.call("stop", "*")
-        off_ms = _until_off(daemon, stops)
+        off_ms, flooded_ms = _until_off(daemon, stops), _until_off(daemon, among_others)
     answered_ms = [1000 * stop.took_s for stop in stops if stop.took_s is not None]
     return {
         **reactions(provoker.trips),
         "priorities": first,
+        "flooded_stop_to_off_ms": spread(flooded_ms, 50, 99, 99.9),
         "stop_to_off_ms": spread(off_ms, 50, 99, 99.9),
         "stop_ms": spread(answered_ms, 50, 99, 99.9),
         "stops": len(stops),

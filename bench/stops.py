@@ -9,6 +9,7 @@ how long it took until it was answered for good, in seconds, or null.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
@@ -90,7 +91,7 @@ def main(url: str) -> None:
     threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
     stopper, stops = Stopper(url), list[Stop]()
     while not over.wait(BETWEEN_S):
-        stops.append(stopper.stop(f"stop-{len(stops)}"))
+        stops.append(stopper.stop(f"stop-{os.getpid()}-{len(stops)}"))
     print(json.dumps([asdict(stop) for stop in stops]), flush=True)
 
 

@@ -108,6 +108,9 @@ def _loaded(found: Figures) -> Iterator[Line]:
     yield Line("e", "pushes that no reading saw, or only one while OFF", f"{found['unseen']}")
     yield Line("e", "stops sent, of them not answered", f"{found['stops']}, {found['stops_lost']}",
                "0 lost", not found["stops_lost"])  # fmt: skip
+    among = found["flooded_stop_to_off_ms"]
+    yield Line("e", "stop to OFF verified, the flood alone, ms", _spread(among), "p99.9 <= 100",
+               among.get("p99.9", inf) <= 100.0)  # fmt: skip
     stopped = found["stop_to_off_ms"]
     good = stopped.get("p99.9", inf) <= 100.0 and not found["stops_lost"]
     yield Line("e", "stop by MQTT to OFF verified, ms", _spread(stopped), "p99.9 <= 100", good)

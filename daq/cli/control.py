@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -115,10 +116,11 @@ def start(
         raise InputError("which protocol?", remedy="daq start STATION PROTOCOL --cell ID")
     if unregistered != bool(capacity):
         raise InputError("--unregistered and --capacity go together", remedy="--capacity '2.5 Ah'")
-    arguments = _protocol_arguments(protocol) | {"cell": one_cell(cell, scan)}
+    parameters = pairs(parameter or ())
+    arguments = _protocol_arguments(protocol, parameters) | {"cell": one_cell(cell, scan)}
     if unregistered:
         arguments |= {"unregistered": True, "capacity": capacity}
-    arguments["parameters"] = pairs(parameter or ())
+    arguments["parameters"] = parameters
     if operator:
         arguments["operator"] = operator
     reply = call(lab, broker, "start", station, **arguments)
@@ -148,12 +150,19 @@ def _start_sheet(
         return call(lab, broker, verb, station, **more)
 
     lines = read_sheet(sheet, known)
+    if known is not None:  # what the lines play, too
+        chosen = ({**parameters, **line.parameters} for line in lines.lines)
+        arguments |= _protocol_arguments(protocol, *chosen)
     if code := start_sheet(lines, Start(send, arguments, parameters, some), as_json=as_json):
         raise typer.Exit(code)
 
 
-def _protocol_arguments(protocol: str) -> dict[str, Any]:
+def _protocol_arguments(protocol: str, *chosen: Mapping[str, str]) -> dict[str, Any]:
     """A file travels as its text; what runs under a bare name is the daemon's to say.
+
+    Args:
+        protocol: file or name.
+        chosen: the parameters of each start, which may name more files.
 
     Raises:
         InputError: the file cannot be read.
@@ -162,8 +171,9 @@ def _protocol_arguments(protocol: str) -> dict[str, Any]:
         return {"protocol": protocol}
     path = Path(protocol)
     document, files = read(path), Files(path.parent, convert=TABLES)
-    with suppress(InputError):  # what is wrong with it is the daemon's to say
-        protocol_from(document, files)
+    for parameters in (None, *chosen):
+        with suppress(InputError):  # what is wrong with it is the daemon's to say
+            protocol_from(document, files, parameters)
     brings = {"files": dict(files.texts)} if files.texts else {}
     return {"text": document.text, "name": path.name, **brings}
 

@@ -65,10 +65,10 @@ def dry_run(
     as_json: Json = False,
 ) -> None:
     """Compile a protocol, and play it on a model of a cell: each step, how long, and its end."""
-    source = load_protocol(protocol, TABLES)
+    values = pairs(parameter or ())
+    source = load_protocol(protocol, TABLES, values)
     loaded = load_lab(lab) if lab else None
     subject = known_cell(loaded, cell) if loaded and cell else Cell("dry-run", nominal_Ah(capacity))
-    values = pairs(parameter or ())
     at = known_station(loaded, station) if loaded and station else None
     start = _Start(
         _model(model, subject), _fraction(soc), unformed, until_cycle or inf,

@@ -84,13 +84,15 @@ def chosen_protocol(
         InputError: it is wrong, or calls itself a released version and is another text.
     """
     protocols, name = Protocols(lab.data), str(arguments.get("protocol") or "")
+    chosen = strings(arguments.get("parameters"))
     if text := arguments.get("text"):
         label = str(arguments.get("name") or "protocol")
-        source = parse_protocol(str(text), label, strings(arguments.get("files"), "files"))
+        files = strings(arguments.get("files"), "files")
+        source = parse_protocol(str(text), label, files, chosen)
     elif protocols.knows(name):
         source = protocols.at(name, station)
     else:
-        source = load_protocol(_in_folder(lab.protocols, name, protocols))
+        source = load_protocol(_in_folder(lab.protocols, name, protocols), chosen=chosen)
     protocols.check_label(source)
     return source, _release(protocols, source)
 

@@ -108,10 +108,11 @@ class Starter:
         """
         document = info.document
         written = document["protocol"]
-        source = parse_protocol(written["text"], written["file"], written.get("files", {}))
+        chosen, files = written["parameters"], written.get("files", {})
+        source = parse_protocol(written["text"], written["file"], files, chosen)
         cell = cell_from(document["cell"])
         station = self._bench.stations[info.station]
-        program = self._compile(source, cell, station, document["protocol"]["parameters"])
+        program = self._compile(source, cell, station, chosen)
         engine = Engine.restore(program, checkpoint["engine"])
         engine.interrupt()
         offset_s = self._offset_s(engine, float(checkpoint["utc_s"])) if engine.started else 0.0

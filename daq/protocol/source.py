@@ -27,7 +27,8 @@ class ProtocolSource:
     Attributes:
         model: with the parameters that the file itself gives.
         parameters: those parameters.
-        files: name -> text of every file that it brings: what it includes, what it plays.
+        files: name -> text of every file that it brings: what it includes, what it plays; with
+            the parameters that the file itself gives, and with those that a start has chosen.
     """
 
     document: Document
@@ -57,32 +58,45 @@ class ProtocolSource:
         return data, validate(ProtocolModel, self.document, data, context)
 
 
-def load_protocol(path: Path | str, convert: Mapping[str, Convert] | None = None) -> ProtocolSource:
+def load_protocol(
+    path: Path | str,
+    convert: Mapping[str, Convert] | None = None,
+    chosen: Mapping[str, Value] | None = None,
+) -> ProtocolSource:
     """Read and check a protocol file, and the files that it brings.
 
     Args:
         path: the file.
         convert: by suffix, for profiles that are no text.
+        chosen: parameters of a start; they may name other files.
 
     Raises:
         InputError: the first thing that is wrong, with its place.
     """
-    return protocol_from(read(Path(path)), Files(Path(path).parent, convert=convert))
+    return protocol_from(read(Path(path)), Files(Path(path).parent, convert=convert), chosen)
 
 
 def parse_protocol(
-    text: str, file: str = "<protocol>", files: Mapping[str, str] | None = None
+    text: str,
+    file: str = "<protocol>",
+    files: Mapping[str, str] | None = None,
+    chosen: Mapping[str, Value] | None = None,
 ) -> ProtocolSource:
     """The same from text, for a protocol that came in a command or rests in a journal."""
-    return protocol_from(parse(text, file), Files(known=files))
+    return protocol_from(parse(text, file), Files(known=files), chosen)
 
 
-def protocol_from(document: Document, files: Files) -> ProtocolSource:
+def protocol_from(
+    document: Document, files: Files, chosen: Mapping[str, Value] | None = None
+) -> ProtocolSource:
     """Check a document as a protocol."""
     raw = document.data.get("parameters", {})
     parameters = _parameters(raw, document)
     context = Reading(files, _included)
     model = validate(ProtocolModel, document, substitute(document, parameters), context)
+    if chosen:
+        values = replaced(parameters, chosen, f"protocol {model.protocol}")
+        validate(ProtocolModel, document, substitute(document, values), context)
     return ProtocolSource(
         document, model, MappingProxyType(parameters), MappingProxyType(files.texts)
     )

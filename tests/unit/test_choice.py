@@ -172,6 +172,33 @@ def test_the_files_that_a_protocol_brings_come_with_it_as_a_mapping(lab):
         chosen_protocol(lab, "A1", {"text": outer, "files": ["inner.yaml"]})
 
 
+PLAYS = (
+    "protocol: plays\nversion: 1.0.0\nparameters: {course: a.csv}\n"
+    "safety: {voltage: [2.5 V, 4.2 V]}\nsteps:\n  - profile: {file: $course}\n"
+)
+COURSES = {f"{name}.csv": f"time_s,rate_C\n0,0.{n}\n9,0\n" for n, name in enumerate("abc", 1)}
+
+
+def test_a_start_may_choose_another_file_and_only_what_it_plays_comes_with_it(lab):
+    for name, table in COURSES.items():
+        (lab.protocols / name).write_text(table)
+    (lab.protocols / "plays.yaml").write_text(PLAYS)
+    plain = {"text": PLAYS, "files": COURSES}
+    for given in ({"protocol": "plays.yaml"}, plain):
+        as_written, _ = chosen_protocol(lab, "A1", given)
+        assert set(as_written.files) == {"a.csv"}
+        source, _ = chosen_protocol(lab, "A1", given | {"parameters": {"course": "b.csv"}})
+        assert set(source.files) == {"a.csv", "b.csv"}
+        assert source.sha256 != as_written.sha256
+        for wrong, says in (
+            ({"curse": "b.csv"}, "no parameter 'curse'"),
+            ({"course": "d.csv"}, "d.csv"),
+            ({"course": "../b.csv"}, "not the name"),
+        ):
+            with pytest.raises(InputError, match=says):
+                chosen_protocol(lab, "A1", given | {"parameters": wrong})
+
+
 def test_an_unknown_name_is_refused_with_those_there_are(lab, released):
     with pytest.raises(CommandRefused, match="no protocol 'nope'.*rest-only, mine.yaml"):
         chosen_protocol(lab, "A1", {"protocol": "nope"})

@@ -195,6 +195,29 @@ def test_what_is_wrong_is_exit_code_2(
     assert says in capsys.readouterr().err
 
 
+def test_what_each_line_plays_travels_with_it(
+    tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    protocol = (
+        "protocol: p\nversion: 1.0.0\nparameters: {course: a.csv}\nsteps:\n"
+        "  - profile: {file: $course}\n"
+    )
+    (tmp_path / "p.yaml").write_text(protocol, encoding="utf-8")
+    for name in "abcd":
+        (tmp_path / f"{name}.csv").write_text("time_s,rate_C\n0,0.1\n9,0\n", encoding="utf-8")
+    sheet = "station,cell,course\nA1,C-1,b.csv\nA2,C-2,\n"
+    (tmp_path / "cells.csv").write_text(sheet, encoding="utf-8")
+    daemon = Daemon()
+    monkeypatch.setattr(
+        "daq.cli.control.call", lambda _lab, _broker, *words, **more: daemon.send(*words, **more)
+    )
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["start", "--sheet", "cells.csv", "p.yaml"]) == 0, capsys.readouterr().err
+    assert {tuple(sorted(more["files"])) for _, _, more in daemon.calls} == {("a.csv", "b.csv")}
+    assert cli.run(["start", "A1", "p.yaml", "--cell", "C-1", "-p", "course=d.csv"]) == 0
+    assert sorted(daemon.calls[-1][2]["files"]) == ["a.csv", "d.csv"]
+
+
 def test_what_was_started_as_json(sheet: Any, capsys: Any) -> None:
     start = Start(Daemon().send, {}, {})
     assert start_sheet(sheet(SHEET), start, as_json=True) == 0

@@ -94,14 +94,29 @@ def test_a_run_comes_back_with_its_step_its_time_and_its_charge(stand, clock, mo
     assert now_s - run.engine.time_s == pytest.approx(300.0)  # the time that it was away counts
 
 
-def fresh(stand):
+def fresh(stand, of=None):
     """The checkpoint of a run that has not seen a sample yet."""
-    source = parse_protocol(info().document["protocol"]["text"], "t.yaml")
-    made = compile_protocol(source, CELL, [("station A1", HARD)])
+    of = of or info()
+    written = of.document["protocol"]
+    chosen = written["parameters"]
+    source = parse_protocol(written["text"], "t.yaml", written.get("files"), chosen)
+    made = compile_protocol(source, CELL, [("station A1", HARD)], parameters=chosen)
     journal = MemoryJournal()
-    run = Run(info(), Engine(made), journal)  # type: ignore[arg-type]
+    run = Run(of, Engine(made), journal)  # type: ignore[arg-type]
     run.begin(1e9, stand.guard.snapshot())
     return journal.kept[Kept.CHECKPOINT, "run-A1"]
+
+
+def test_a_run_that_plays_another_file_comes_back_with_it(stand):
+    text = HEAD + "  - profile: {file: $course}\n"
+    text = text.replace("version:", "parameters: {course: a.csv}\nversion:", 1)
+    files = {
+        f"{name}.csv": f"time_s,rate_C\n0,0.1\n{end},0\n" for name, end in (("a", 9), ("b", 7))
+    }
+    written = {"text": text, "file": "t.yaml", "files": files, "parameters": {"course": "b.csv"}}
+    of = info(protocol=written)
+    run = starter(stand).restore(of, fresh(stand, of))
+    assert run.engine.program.steps[0].course.times_s[-1] == 7.0
 
 
 def test_a_run_that_had_not_seen_a_sample_begins_when_it_is_resumed(stand):

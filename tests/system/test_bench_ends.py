@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -16,8 +17,12 @@ END_S = 40.0
 
 def started(bench: psutil.Process) -> dict[str, psutil.Process]:
     """The module that each descendant runs -> the process."""
-    lines = ((child, child.cmdline()) for child in bench.children(recursive=True))
-    return {words[words.index("-m") + 1]: child for child, words in lines if "-m" in words}
+    found: dict[str, psutil.Process] = {}
+    for child in bench.children(recursive=True):
+        with suppress(psutil.Error):  # it has ended meanwhile
+            words = child.cmdline()
+            found |= {words[words.index("-m") + 1]: child} if "-m" in words else {}
+    return found
 
 
 def test_a_bench_that_is_ended_takes_its_daemon_and_its_instruments_along():

@@ -12,12 +12,15 @@ INDENT = "  "
 
 
 def outline(program: Program) -> Iterator[tuple[int, Step | Repeat | Branch | Leave]]:
-    """Each instruction but the ends of loops, and in how many loops and branches it stands."""
+    """Each instruction but the ends of loops, and in how many loops and branches it stands.
+
+    The one cycle that a program without loops consists of is none that anybody has written.
+    """
     inside: list[int] = []  # where each of them is over
     for index, item in enumerate(program.instructions):
         while inside and inside[-1] <= index:
             inside.pop()
-        if isinstance(item, End):
+        if isinstance(item, End) or (index == 0 and _is_everything(item, program)):
             continue
         if _is_else(item):
             inside[-1] = program.targets[item.goes.target].index
@@ -42,6 +45,11 @@ def _passes(loop: Repeat) -> str:
     if loop.counts_cycles:
         return f"{most}{times} cycle{'' if times == 1 else 's'}"
     return f"repeat {most}{times} times" if times > 1 else "once"
+
+
+def _is_everything(item: Instruction, program: Program) -> bool:
+    last = len(program.instructions) - 1
+    return isinstance(item, Repeat) and (item.times, item.end) == (1, last)
 
 
 def _is_else(item: Instruction) -> TypeGuard[Leave]:

@@ -306,7 +306,7 @@ def test_a_reading_over_the_limit_is_off_on_the_wire_and_latched(bench_and_daemo
     seen = daemon.wait_for(mode="tripped")
     assert seen["trip"]["check"] == "V1"
     assert not on(bench)
-    trip = daemon.events(EventKind.TRIP)[-1]
+    trip = wait_until(lambda: daemon.events(EventKind.TRIP), "the journal has it")[-1]
     assert trip.data["off_verified"]
     assert "above the limit of 4.25 V" in trip.data["message"]
     # It stays so when the reading is good again, and nothing but an operator ends it.

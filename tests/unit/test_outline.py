@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from daq.cli.outline import heading, outline
 from daq.protocol.program import Step
-from tests.unit.fakes import program
+from tests.unit.fakes import CHARGE, REST, program
 
 STEPS = """
   - rest: 1 min
@@ -43,3 +43,7 @@ def test_steps_stand_inside_their_loops_and_branches() -> None:
         (1, "charge C/2"),
         (0, "rest 5 min"),
     ]
+
+
+def test_the_one_cycle_of_a_program_without_loops_is_not_shown() -> None:
+    assert [depth for depth, _ in outline(program(CHARGE, REST))] == [0, 0]

@@ -56,6 +56,8 @@ def load_lab(path: Path | str) -> Lab:
         InputError: the first thing that is wrong, with its place.
     """
     document = read(Path(path))
+    if "protocol" in document.data and "steps" in document.data:
+        raise InputError(f"{path} is a protocol, not a lab file")
     file = validate(LabFileModel, document)
     folder = Path(path).resolve().parent
     lab = Lab(

@@ -260,7 +260,8 @@ def clear(
 ) -> None:
     """Clear a trip. Never energises: a run stays paused until `daq resume`."""
     reply = call(lab, broker, "clear", station, reason=reason)
-    answer(reply, f"{station}: cleared; a run waits for daq resume {station}", as_json=as_json)
+    waits = f"; a run waits for daq resume {station}" if reply.data.get("run") else ""
+    answer(reply, f"{station}: cleared{waits}", as_json=as_json)
 
 
 def forget(

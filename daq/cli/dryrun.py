@@ -16,7 +16,7 @@ from daq.checks import Checks
 from daq.cli.outline import INDENT, heading, outline
 from daq.cli.output import EXIT_FAILED, Json, complain, console, duration, near, pairs, print_json
 from daq.cli.profiles import TABLES
-from daq.cli.stations import compiled_for, known_cell, known_station, nominal_Ah
+from daq.cli.stations import compiled_for, known_cell, known_station, need_lab, nominal_Ah
 from daq.cli.tables import Column, fitted, print_table, show
 from daq.errors import InputError
 from daq.labreader import load_lab
@@ -65,6 +65,7 @@ def dry_run(
     as_json: Json = False,
 ) -> None:
     """Compile a protocol, and play it on a model of a cell: each step, how long, and its end."""
+    need_lab(lab, station, cell)
     values = pairs(parameter or ())
     source = load_protocol(protocol, TABLES, values)
     loaded = load_lab(lab) if lab else None

@@ -20,7 +20,7 @@ from daq.cli.output import (
     print_json,
 )
 from daq.cli.profiles import TABLES
-from daq.cli.stations import known_cell, known_station, review_at
+from daq.cli.stations import known_cell, known_station, need_lab, review_at
 from daq.cli.tables import print_table
 from daq.config import Lab
 from daq.driver import find_driver, installed
@@ -55,6 +55,7 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Check files: what is wrong, and in protocols what cannot work, with file, line and column."""
+    need_lab(lab, station, cell)
     loaded = load_lab(lab) if lab else None
     results = {str(path): _checked(path, loaded, station, cell) for path in file}
     if as_json:

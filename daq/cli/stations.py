@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import inf
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daq import units
@@ -19,6 +20,17 @@ from daq.registry.cells import Cells
 
 if TYPE_CHECKING:
     from daq.review.finding import Finding
+
+
+def need_lab(lab: Path | None, station: str, cell: str) -> None:
+    """Refuse the name of a station or a cell where no lab says what it is.
+
+    Raises:
+        InputError: one was given without a lab.
+    """
+    if lab is None and (station or cell):
+        option = "--station" if station else "--cell"
+        raise InputError(f"{option} is a name in a lab file", remedy="say which with --lab")
 
 
 def known_station(lab: Lab, station: str) -> StationConfig:

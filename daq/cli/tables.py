@@ -34,7 +34,7 @@ class Column:
     """
 
     heading: str
-    cells: Sequence[RenderableType | None]
+    cells: Sequence[RenderableType | float | None]
     rank: int = 0
     right: bool = False
     least: int = 0
@@ -70,7 +70,7 @@ def fitted(columns: Iterable[Column], width: int) -> Table:
         side = "right" if column.right else "left"
         table.add_column(column.heading, justify=side, no_wrap=True, width=room)
     for row in zip(*(column.cells for column in kept), strict=True):
-        table.add_row(*("-" if cell is None else cell for cell in row))
+        table.add_row(*(_shown(cell) for cell in row))
     return table
 
 
@@ -111,7 +111,12 @@ def _bare() -> Table:
     return Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
 
 
-def _plain(cell: RenderableType | None) -> str:
+def _shown(cell: RenderableType | float | None) -> RenderableType:
+    """What rich can print: a number is none of it."""
+    return _plain(cell) if cell is None or isinstance(cell, float | int) else cell
+
+
+def _plain(cell: RenderableType | float | None) -> str:
     return "-" if cell is None else cell.plain if isinstance(cell, Text) else str(cell)
 
 

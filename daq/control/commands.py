@@ -230,7 +230,9 @@ class Commands:
         if not reason.strip():
             raise CommandRefused("clearing a trip needs a reason", remedy="--reason TEXT")
         role = command.role.value
-        return _unless(await self._do(station, lambda: station.clear(command.client, reason, role)))
+        _unless(await self._do(station, lambda: station.clear(command.client, reason, role)))
+        run = station.conductor.run
+        return {"run": run.info.id if run else ""}
 
     async def _forget(self, command: Command) -> Mapping[str, Any]:
         name = str(command.arguments.get("instrument") or "")

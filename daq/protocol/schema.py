@@ -15,7 +15,7 @@ from daq.protocol.steps.base import RecordModel
 from daq.quantities import ChecksModel, Duration, LimitsModel, Quantity
 from daq.units import Amount
 
-_VERSION_PATTERN = r"^[0-9]+(\.[0-9]+){0,2}([-+][A-Za-z0-9.-]+)?$"
+_VERSION_PATTERN = r"^[0-9]+\.[0-9]+\.[0-9]+([-+][A-Za-z0-9.-]+)?$"
 
 Version = Annotated[str, text_of(_VERSION_PATTERN, "a version", "write it like 1.0.0")]
 

@@ -90,6 +90,8 @@ def protocol_from(
     document: Document, files: Files, chosen: Mapping[str, Value] | None = None
 ) -> ProtocolSource:
     """Check a document as a protocol."""
+    if "lab" in document.data and "stations" in document.data:
+        raise InputError(f"{document.file} is a lab file, not a protocol")
     raw = document.data.get("parameters", {})
     parameters = _parameters(raw, document)
     context = Reading(files, _included)

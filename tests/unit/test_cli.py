@@ -13,7 +13,7 @@ import pytest
 
 from daq import cli
 from daq.cli.output import duration
-from daq.cli.tables import Column, console, fitted
+from daq.cli.tables import Column, console, fitted, show
 from daq.cli.watch import table
 from daq.journal import Journal, JournalReader
 from daq.recorder.closed import write_closed
@@ -488,6 +488,36 @@ def test_a_trip_is_never_hidden_by_a_narrow_terminal(monkeypatch, capsys):
     line = capsys.readouterr().out.splitlines()[2]
     assert "tripped" in line
     assert "V1:" in line
+
+
+@pytest.mark.parametrize("width", [60, 100, 160])
+def test_the_alarms_are_shown_at_every_width(width, monkeypatch, capsys):
+    from daq.cli.alarms import _columns
+
+    alarm = {
+        "id": 7, "severity": "page", "cause": "sentinel-acted", "subject": "A1", "cells": [],
+        "batches": [], "stations": ["A1"], "runs": [], "began_utc_s": 1.79e9, "count": 3,
+        "acknowledged_by": "", "message": "it had to switch off", "suppressed": False,
+        "active": True, "runbook": "sentinel-acted.md", "beneath": [],
+    }  # fmt: skip
+    monkeypatch.setenv("COLUMNS", str(width))
+    show(fitted(_columns([alarm]), console().width))
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.split()[:3] == ["7", "page", "sentinel-acted"]
+    assert ("  3  " in line) == (width >= 100)
+
+
+@pytest.mark.parametrize("words", [("check", "capacity.yaml", "--station", "A1"),
+                                   ("dry-run", "capacity.yaml", "--cell", "C-0001")])  # fmt: skip
+def test_a_name_of_a_lab_without_the_lab_is_not_passed_over(words, folder, daq):
+    spoken = daq(*words)
+    assert spoken.code == 2
+    assert "say which with --lab" in spoken.err
+
+
+def test_a_file_of_the_other_kind_is_called_so(folder, daq):
+    assert "is a protocol, not a lab file" in daq("check", "lab.yaml", "--lab", "capacity.yaml").err
+    assert "is a lab file, not a protocol" in daq("dry-run", "lab.yaml").err
 
 
 def test_the_column_that_matters_least_goes_first():

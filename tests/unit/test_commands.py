@@ -415,6 +415,16 @@ async def test_a_stop_that_is_verified_is_done_although_another_is_on_its_way(de
     assert (await second).state == "done"
 
 
+@pytest.mark.parametrize("with_run", [True, False])
+async def test_a_clear_says_whether_a_run_waits(with_run, desk):
+    if with_run:
+        await desk.ask("start")
+    desk.one.station.home.call(lambda: desk.one.latched()).result(PATIENCE_S)
+    desk.one.guard.cycler.fresh(monotonic())
+    reply = await desk.ask("clear", reason="x")
+    assert (reply.state, bool(reply.data["run"])) == ("done", with_run)
+
+
 async def test_stop_without_a_station_is_stop_everywhere(desk):
     assert (await desk.ask("stop", "")).data["stopped"] == ["A1", "A2"]
 

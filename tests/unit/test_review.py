@@ -276,7 +276,10 @@ def test_a_discharge_to_the_lower_limit_too() -> None:
 )
 def test_a_voltage_that_is_held_at_the_limit(step: str) -> None:
     steps = f"  - {{{step}, until: current <= C/20, at_most: 3 h}}\n"
-    assert "at 4.25 V is at the limit of 4.25 V" in only(steps)
+    found = only(steps)
+    assert found.startswith("error")
+    assert "at 4.25 V is at the limit of 4.25 V" in found
+    assert only(steps.replace("4.25", "4.245")).startswith("warning")
 
 
 def test_the_limits_of_the_step_count_too() -> None:

@@ -53,9 +53,8 @@ class ProtocolSource:
 
     def with_parameters(self, values: Mapping[str, Value]) -> tuple[dict[str, Any], ProtocolModel]:
         """The file's data with these parameters put in, and its model."""
-        data = substitute(self.document, values)
         context = Reading(Files(known=self.files), _included)
-        return data, validate(ProtocolModel, self.document, data, context)
+        return _with(values, self.document, context)
 
 
 def load_protocol(
@@ -95,10 +94,9 @@ def protocol_from(
     raw = document.data.get("parameters", {})
     parameters = _parameters(raw, document)
     context = Reading(files, _included)
-    model = validate(ProtocolModel, document, substitute(document, parameters), context)
+    _, model = _with(parameters, document, context)
     if chosen:
-        values = replaced(parameters, chosen, f"protocol {model.protocol}")
-        validate(ProtocolModel, document, substitute(document, values), context)
+        _with(replaced(parameters, chosen, f"protocol {model.protocol}"), document, context)
     return ProtocolSource(
         document, model, MappingProxyType(parameters), MappingProxyType(files.texts)
     )
@@ -108,8 +106,32 @@ def _included(name: str, values: Mapping[str, Value], context: Reading) -> Inclu
     """A protocol that another one includes."""
     document = parse(context.files.text(name), name)
     own = _parameters(document.data.get("parameters", {}), document)
-    data = substitute(document, replaced(own, values, name))
-    return Included(name, document, data, validate(ProtocolModel, document, data, context))
+    data, model = _with(replaced(own, values, name), document, context)
+    return Included(name, document, data, model)
+
+
+def _with(
+    parameters: Mapping[str, Value], document: Document, context: Reading
+) -> tuple[dict[str, Any], ProtocolModel]:
+    """A document's data with these parameters put in, and its model."""
+    data = substitute(document, parameters)
+    try:
+        return data, validate(ProtocolModel, document, data, context)
+    except InputError as error:
+        raise _naming_parameters(error, document, parameters) from error
+
+
+def _naming_parameters(
+    error: InputError, document: Document, parameters: Mapping[str, Value]
+) -> InputError:
+    """The same; where parameters stand in what is wrong, with what they are."""
+    place = error.place
+    if place is None or place.file != document.file:
+        return error
+    line = document.text.splitlines()[place.line - 1]
+    value = re.split(r"[]},]", line[place.column - 1 :])[0]
+    used = [f"${name} is {parameters[name]}" for name in _PARAMETER.findall(value)]
+    return InputError(", ".join([error.message, *used]), place=place, remedy=error.remedy)
 
 
 def _parameters(raw: Any, document: Document) -> dict[str, Value]:

@@ -353,3 +353,13 @@ def test_a_file_outside_the_folder_is_not_read_through_a_link(tmp_path: Path) ->
     path = folder(inside, "  - include: inner.yaml")
     with pytest.raises(InputError, match="is not in the folder of the protocol"):
         load_protocol(path)
+
+
+def test_a_wrong_parameter_is_named_where_it_is_used() -> None:
+    head = HEAD + "parameters: {v_max: 4.2 A}\n"
+    steps = "steps:\n  - {charge: C/2, until: voltage >= $v_max, at_most: 9 h}\n"
+    with pytest.raises(InputError, match=r":5:26: .*, \$v_max is 4\.2 A \("):
+        parse_protocol(head + steps)
+    good = parse_protocol(head.replace("4.2 A", "4.2 V") + steps)
+    with pytest.raises(InputError, match=r"\$v_max is 4\.2 \("):
+        good.with_parameters({"v_max": "4.2"})

@@ -30,12 +30,19 @@ def identity(summary: Summary) -> list[tuple[str, str]]:
         ("Lab file, SHA-256", lab.get("sha256")),
         ("Operator", facts.get("operator")),
         *_instruments(facts),
+        ("Clock", _clock(lab)),
         ("Began, UTC", moment(_seconds(facts.get("started_utc_s")))),
         ("Ended, UTC", moment(_seconds(facts.get("ended_utc_s")))),
         ("Outcome", _outcome(facts)),
         ("Software", f"{software.get('name', '')} {software.get('version', '')}".strip()),
     ]
     return [(name, str(value)) for name, value in pairs if value not in (None, "", "{}")]
+
+
+def _clock(lab: dict[str, Any]) -> str:
+    """Lab time, where it is not real time; empty where it is."""
+    factor = lab.get("clock_factor", 1.0)
+    return "" if factor == 1.0 else f"{factor:g} x real time: simulated, dates are lab time"
 
 
 def _seconds(value: Any) -> float:

@@ -239,6 +239,15 @@ def test_a_long_table_goes_on_over_pages(summary: Summary, tmp_path: Path) -> No
     assert shown.count("End.") == 1
 
 
+def test_a_report_says_that_its_time_was_not_real(tmp_path: Path) -> None:
+    lab = runs.document()["lab"]
+    for number, factor in enumerate((1.0, 300.0), 1):
+        data = crude(tmp_path, number, lab=lab | {"clock_factor": factor})
+        told = dict(identity(summarise(data, Choices(circuit=""))))
+        assert ("Clock" in told) == (factor == 300.0)
+    assert told["Clock"].startswith("300 x real time: simulated")
+
+
 def test_no_name_of_a_frequency_stands_on_another() -> None:
     from itertools import combinations
 

@@ -15,7 +15,7 @@ from daq.control.guard.sensors import BackCheck, Jump, Stuck, Trail
 from daq.control.guard.silence import Freshness, Interlocks, Polls
 from daq.control.guard.steps import ProgramTime, StepMinimum, StepTime
 from daq.control.guard.temperature import Attached, Excess, Rise
-from daq.model import EVERYWHERE, Counters, Limits, Sample, Trip
+from daq.model import EVERYWHERE, Counters, Limits, Sample, Setpoint, Trip
 
 NOT_SEEN = "no valid reading"
 CURRENT_FREE = "current flows although the output is OFF"
@@ -84,6 +84,8 @@ class Guard:
         self.excess = Excess(self.output, lambda: self.chamber_degC)
         self.attached = Attached(self.output, lambda: self.chamber_degC, lambda: self.current_A)
         trails = {name: Trail(name) for name in ("voltage", "current", "temperature")}
+        self._driven = trails["voltage"], trails["current"]
+        self._last_setpoint: Setpoint | None = None
         self._stuck = {
             name: Stuck(trail, [other for other in trails.values() if other is not trail])
             for name, trail in trails.items()
@@ -201,11 +203,16 @@ class Guard:
     def _stands_still(self, sample: Sample) -> Trip | None:
         reading, output = sample.reading, self.output
         off = not output.commanded_on
-        return self._stuck["voltage"].judge(
+        trip = self._stuck["voltage"].judge(
             reading.voltage_V,
             sample.time_s,
             expected_still=off or output.regulates(reading.voltage_V),
         ) or self._stuck["current"].judge(reading.current_A, sample.time_s, expected_still=off)
+        if output.setpoint != self._last_setpoint:  # a ramp or a profile: not what noise does
+            self._last_setpoint = output.setpoint
+            for trail in self._driven:
+                trail.forget()
+        return trip
 
     def check_temperature(self, sample: Sample) -> Trip | None:
         """Judge a sample of the temperature source; on the bus thread that read it."""

@@ -140,6 +140,10 @@ class Trail:
             self.moves += 1
         return True
 
+    def forget(self) -> None:
+        """What moved it was commanded, and tells nothing of its noise."""
+        self.liveliness = 0.0
+
     @property
     def lively(self) -> bool:
         """Whether it used to move with nearly every sample."""
@@ -155,7 +159,8 @@ class Stuck:
 
     A reading that its instrument rounds coarsely, an LFP cell on its plateau, a voltage that the
     output holds, stand still in good health: so only a reading is judged that its own noise used
-    to move with nearly every sample. Two lively readings that stand together are as bad as one.
+    to move with nearly every sample. A renewed setpoint moves it too, and tells nothing: see
+    `Trail.forget`. Two lively readings that stand together are as bad as one.
     """
 
     def __init__(self, own: Trail, others: Sequence[Trail]) -> None:

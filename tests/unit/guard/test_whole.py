@@ -182,6 +182,18 @@ def test_a_reading_of_the_cycler_that_is_stuck_trips(quantity):
     assert quantity.partition("_")[0] in found.message
 
 
+def test_a_current_that_was_led_along_a_ramp_may_stand_at_its_end():
+    """A reading that is rounded coarsely has no noise; what moved it was commanded."""
+    watched = begun(guard())
+    for n in range(400):
+        step = min(n, 100)
+        amps = round(0.5 + 0.02 * step + 0.01 * (step % 2), 2)
+        if n <= 100:
+            watched.output.command(Setpoint(4.3, amps, 0.0), n - 0.5)
+        one = sample(float(n), voltage_V=3.7 + noisy(n, 1e-4), current_A=amps)
+        assert watched.check_cycler(one) is None, n
+
+
 def test_a_voltage_that_is_held_and_a_current_that_is_off_may_stand():
     watched = begun(guard())
     watched.output.command(None, -100.0)
